@@ -1,0 +1,158 @@
+"""Every error that hybridmsg raises, with the exit code that ends the program.
+
+HybridmsgError                    1
+├── ConfigurationError            1   inventory, secrets, catalogue: nothing was touched
+│   └── FileRefused               1   a service's file that cannot be edited safely
+├── HostError                     3   something failed on one host
+│   ├── Unreachable               4   no session: network, host key, login, sudo, python3
+│   │   └── HostKeyRejected       4   unknown or changed key: no authentication was attempted
+│   ├── ConnectionLost            3   the session ended with an answer outstanding
+│   ├── DeadlineExceeded          3   the host did not answer in time
+│   ├── Locked                    5   another run holds the host
+│   ├── StalePlan                 6   the host no longer is what the plan was made from
+│   └── StepFailed                3   the agent could not carry a step out
+├── GateFailed                    3   a service does not answer on the bus
+├── NothingToRollBack             1   no run is recorded
+└── Interrupted                 130   Ctrl-C or SIGTERM
+
+Exit code 2 is not an error: `plan` found changes pending (click's own usage errors are mapped to 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+class HybridmsgError(Exception):
+    """Base of the tree. `str()` names what is wrong, where, and the remedy; it never holds a secret."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a file of the operator's: `file` as given, `line` 1-based or None, `path` like `hosts.ctl1.port`."""
+
+    file: str
+    path: str
+    problem: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.path}: {self.problem}" if self.path else f"{where}: {self.problem}"
+
+
+class ConfigurationError(HybridmsgError):
+    """The operator's input is wrong; carries every mistake found, not only the first."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+
+
+class FileRefused(ConfigurationError):
+    """A service's configuration file that cannot be edited without risk (encoding, BOM, grammar)."""
+
+    def __init__(self, file: str, problem: str, remedy: str, line: int | None = None, host: str = "") -> None:
+        self.file, self.problem, self.remedy, self.line, self.host = file, problem, remedy, line, host
+        where = f"{host}: {file}" if host else file
+        super().__init__([Mistake(where, "", f"{problem}. {remedy}", line)])
+
+    def on(self, host: str) -> FileRefused:
+        """Return the same refusal with the host named."""
+        return FileRefused(self.file, self.problem, self.remedy, self.line, host)
+
+
+class HostError(HybridmsgError):
+    """Something failed on one host: `host` is its inventory name."""
+
+    exit_code = 3
+
+    def __init__(self, host: str, problem: str, remedy: str = "") -> None:
+        self.host, self.problem, self.remedy = host, problem, remedy
+        super().__init__(f"{host}: {problem}" + (f". {remedy}" if remedy else ""))
+
+
+class Unreachable(HostError, ConnectionError):
+    """No working session could be opened: network, host key, login, sudo or python3."""
+
+    exit_code = 4
+
+
+class HostKeyRejected(Unreachable):
+    """The host key is unknown or changed; no authentication was attempted."""
+
+
+class ConnectionLost(HostError, ConnectionError):
+    """The session ended while an answer was outstanding: what the host did is unknown until asked again."""
+
+
+class DeadlineExceeded(HostError, TimeoutError):
+    """The host did not answer within the deadline."""
+
+
+class Locked(HostError):
+    """Another run holds the host; `holder` has who, when (ISO 8601, UTC) and run."""
+
+    exit_code = 5
+
+    def __init__(self, host: str, holder: dict[str, str]) -> None:
+        self.holder = holder
+        who, when, run = (holder.get(key, "unknown") for key in ("who", "when", "run"))
+        super().__init__(host, f"locked by {who} since {when} (run {run})", "Wait for that run to end")
+
+
+class StalePlan(HostError):
+    """The host no longer is what the plan was made from; nothing of the step was done."""
+
+    exit_code = 6
+
+
+class StepFailed(HostError):
+    """The agent could not carry a step out; `step` is its id, `output` the end of what the program printed (masked)."""
+
+    def __init__(self, host: str, step: str, problem: str, output: str = "", remedy: str = "") -> None:
+        self.step, self.output = step, output
+        tail = f"\n{output.rstrip()}" if output.strip() else ""
+        super().__init__(host, f"step {step} failed: {problem}", remedy)
+        self.args = (f"{self.args[0]}{tail}",)
+
+
+@dataclass
+class SilentServer:
+    """One RPC server that gave no answer: `topic@server`, as seen from `asked_from`, with the last error."""
+
+    project: str
+    topic: str
+    server: str
+    asked_from: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.project}: {self.topic}@{self.server} did not answer (asked from {self.asked_from}: {self.error})"
+
+
+class GateFailed(HybridmsgError):
+    """Services do not answer on the bus; carries each silent server."""
+
+    exit_code = 3
+
+    def __init__(self, project: str, silent: list[SilentServer]) -> None:
+        self.project, self.silent = project, silent
+        super().__init__("\n".join(str(server) for server in silent))
+
+
+class NothingToRollBack(HybridmsgError):
+    """No run that changed anything is recorded in the state directory."""
+
+
+@dataclass
+class Interrupted(HybridmsgError):
+    """The operator asked to stop; `where` says what was finished."""
+
+    where: str = ""
+    exit_code: int = field(default=130, init=False)
+
+    def __str__(self) -> str:
+        return f"interrupted. {self.where}".strip()
