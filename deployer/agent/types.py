@@ -1,0 +1,34 @@
+"""The few words that every part of the agent shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, as the controller sent it: `args` may hold secrets, `preimage` is `{"sha256": hex or None}`."""
+
+    id: str
+    scope: str
+    kind: str
+    args: Json = field(repr=False)
+    preimage: Json | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a step did: `output` is for people, masked; `after` is what the host is now, without content or secrets."""
+
+    changed: bool
+    output: str = ""
+    after: Json = field(default_factory=dict)
+
+
+Act = Callable[[Json], StepOutcome]
+"""A step kind's function: takes the step's `args`, raises StepError when it cannot be done."""
