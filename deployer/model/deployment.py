@@ -1,0 +1,96 @@
+"""The deployment: what the operator's inventory says, validated and resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from deployer.model.catalogue import Project
+from deployer.model.secrets import Secret
+
+PolicyValue = str | int | float | bool | list[str]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host: SSH answers at `address`:`port`, brokers at `address`; `username` "" is who runs hybridmsg.
+
+    `groups` are all groups, nested ones too, in Nornir's order of inheritance.
+    """
+
+    name: str
+    address: str
+    port: int
+    username: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One RabbitMQ policy, laid on every project's vhost."""
+
+    name: str
+    pattern: str
+    definition: Mapping[str, PolicyValue]
+    apply_to: Literal["all", "queues", "exchanges"] = "all"
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """The RabbitMQ brokers: `port` for clients, `package` to install, `policies` for each vhost."""
+
+    port: int = 5672
+    package: str = "rabbitmq-server"
+    policies: tuple[Policy, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds: `connect` an SSH session, one `step`, one package `install`, one `gate`."""
+
+    connect: float = 10
+    step: float = 120
+    install: float = 900
+    gate: float = 90
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`parallel`: hosts worked on at once."""
+
+    parallel: int = 20
+
+
+@dataclass(frozen=True)
+class ProjectDeployment:
+    """One project with at least one host, in the order of hosts.yaml."""
+
+    name: str
+    project: Project
+    hosts: tuple[Host, ...]
+    vhost: str
+    user: str
+    password: Secret
+    notify: Literal["keep", "rabbitmq"] = "keep"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """All that the operator asks for; hosts are in the order of hosts.yaml, projects in the catalogue's.
+
+    `generated_secrets` are the keys that had no value in the secrets file before and now have one.
+    """
+
+    directory: Path
+    hosts: dict[str, Host]
+    rabbitmq: tuple[Host, ...]
+    qdrouterd: tuple[Host, ...]
+    projects: tuple[ProjectDeployment, ...]
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    erlang_cookie: Secret = field(default_factory=lambda: Secret(""))
+    generated_secrets: tuple[str, ...] = ()

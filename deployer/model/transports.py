@@ -1,0 +1,59 @@
+"""Transports: which bus each project speaks, by group membership (openstack-ansible's oslomsg_* rule)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.secrets import Secret
+from deployer.model.transport_url import TransportURL
+
+
+@dataclass(frozen=True)
+class Transport:
+    """One bus as one project sees it: `hosts` all answer on `port`; `driver` is oslo.messaging's (rabbit)."""
+
+    driver: str
+    hosts: tuple[str, ...]
+    port: int
+    tls: bool
+    vhost: str
+    user: str
+    password: Secret
+
+    def url(self) -> Secret:
+        """Return the oslo.messaging transport URL.
+
+        User, password, port and one query are always there and names are lower-case: nova formats its cell
+        templates from the parts of this URL, and writes "None" for a missing one (nova/objects/cell_mapping.py).
+        """
+        return TransportURL(
+            driver=self.driver,
+            hosts=tuple((host.lower(), self.port) for host in self.hosts),
+            user=self.user,
+            password=self.password,
+            vhost=self.vhost,
+            query=(("ssl", "1" if self.tls else "0"),),
+        ).render()
+
+
+@dataclass(frozen=True)
+class Transports:
+    """The two buses of a project."""
+
+    rpc: Transport
+    notify: Transport
+
+
+def resolve(deployment: Deployment, project: ProjectDeployment) -> Transports:
+    """Return the buses of one project: both on the rabbitmq group, in its order."""
+    rabbit = Transport(
+        driver="rabbit",
+        hosts=tuple(host.address for host in deployment.rabbitmq),
+        port=deployment.broker.port,
+        tls=False,
+        vhost=project.vhost,
+        user=project.user,
+        password=project.password,
+    )
+    return Transports(rpc=rabbit, notify=rabbit)
