@@ -11,7 +11,9 @@ HybridmsgError                    1
 │   ├── Locked                    5   another run holds the host
 │   ├── StalePlan                 6   the host no longer is what the plan was made from
 │   └── StepFailed                3   the agent could not carry a step out
+├── HostsFailed                 3-6   several hosts failed: their exit code where they share one, else 3
 ├── GateFailed                    3   a service does not answer on the bus
+├── UnfinishedRun                 1   an earlier run was cut off and must be rolled back first
 ├── NothingToRollBack             1   no run is recorded
 └── Interrupted                 130   Ctrl-C or SIGTERM
 
@@ -119,28 +121,45 @@ class StepFailed(HostError):
         self.args = (f"{self.args[0]}{tail}",)
 
 
-@dataclass
-class SilentServer:
-    """One RPC server that gave no answer: `topic@server`, as seen from `asked_from`, with the last error."""
+class HostsFailed(HybridmsgError):
+    """One or more hosts failed in the same wave; `errors` maps inventory name to error."""
+
+    def __init__(self, errors: dict[str, HybridmsgError]) -> None:
+        self.errors = errors
+        codes = {error.exit_code for error in errors.values()}
+        self.exit_code = codes.pop() if len(codes) == 1 else HostError.exit_code
+        super().__init__("\n".join(str(error) for error in errors.values()))
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Something that had to answer and did not: `target` like `conductor@ctl1`, with the last error seen."""
 
     project: str
-    topic: str
-    server: str
+    target: str
     asked_from: str
     error: str
 
     def __str__(self) -> str:
-        return f"{self.project}: {self.topic}@{self.server} did not answer (asked from {self.asked_from}: {self.error})"
+        return f"{self.project}: {self.target} does not answer (asked from {self.asked_from or 'nowhere'}): {self.error}"
 
 
 class GateFailed(HybridmsgError):
-    """Services do not answer on the bus; carries each silent server."""
+    """Services do not answer on the bus; carries each silence."""
 
     exit_code = 3
 
-    def __init__(self, project: str, silent: list[SilentServer]) -> None:
+    def __init__(self, project: str, silent: list[Silence]) -> None:
         self.project, self.silent = project, silent
-        super().__init__("\n".join(str(server) for server in silent))
+        super().__init__("\n".join(str(one) for one in silent))
+
+
+class UnfinishedRun(HybridmsgError):
+    """An earlier run was cut off in the middle: what it left is neither old nor new."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        super().__init__(f"run {run} was cut off before its end. Undo it first: hybridmsg rollback")
 
 
 class NothingToRollBack(HybridmsgError):

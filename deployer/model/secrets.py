@@ -6,6 +6,8 @@ types themselves refuse. `reveal()` is the one way to the value and is greppable
 
 from __future__ import annotations
 
+import base64
+
 
 class Secret:
     """A text that is never printed; compare with ==, read with `reveal()`."""
@@ -45,6 +47,10 @@ class Blob:
     def reveal(self) -> bytes:
         """Return the bytes themselves."""
         return self._value
+
+    def base64(self) -> str:
+        """Return the bytes as the agent's protocol carries them."""
+        return base64.b64encode(self._value).decode("ascii")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Blob) and self._value == other._value

@@ -1,0 +1,113 @@
+"""The controller's record of runs: what a run found, wanted and did, and a copy of every before-image.
+
+Losing either machine loses nothing: the host journals before it acts, and the same bytes are kept here. The directory
+holds service configuration, passwords included, and is open to its owner only.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from deployer.errors import NothingToRollBack
+from deployer.plan.observed import FileFact
+
+SCHEMA = 1
+State = Literal["running", "done", "failed", "interrupted", "rolled back"]
+
+
+def default_state_dir() -> Path:
+    """Return where runs are recorded: the system's place for root, else the user's (XDG base directory specification)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/hybridmsg-controller")
+    return Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")) / "hybridmsg"
+
+
+@dataclass
+class Run:
+    """One recorded run. `files` maps host and path to the file's identity before and after; `units` host and unit to
+    its active and enabled state before; `baseline` lists the servers expected and whether each answered before."""
+
+    run: str
+    command: str
+    who: str
+    when: str
+    inventory: str
+    state: State = "running"
+    hosts: list[str] = field(default_factory=list)
+    files: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    units: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    baseline: list[dict[str, Any]] = field(default_factory=list)
+    changed: bool = False
+    error: str | None = None
+    ended: str | None = None
+    schema: int = SCHEMA
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether the run changed services' files and was not rolled back since."""
+        return self.changed and self.state != "rolled back"
+
+
+class RunStore:
+    """The runs below one state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "runs"
+
+    def begin(self, command: str, inventory: Path) -> Run:
+        """Make a new record; the run's id sorts by time (UTC)."""
+        now = datetime.now(timezone.utc)
+        run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        return Run(run_id, command, who, now.isoformat(timespec="seconds"), str(inventory.resolve()))
+
+    def save(self, run: Run) -> None:
+        """Write the record atomically."""
+        _write(self._directory(run) / "run.json", json.dumps(run.__dict__, indent=1).encode())
+
+    def end(self, run: Run, state: State, error: str | None = None) -> None:
+        """Close the record."""
+        run.state, run.error = state, error
+        run.ended = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.save(run)
+
+    def keep(self, run: Run, host: str, fact: FileFact) -> None:
+        """Keep a copy of a file's content as it was before the run changes it."""
+        if fact.content is not None:
+            _write(self._directory(run) / "hosts" / host / "blobs" / str(fact.sha256), fact.content.reveal())
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every recorded run, newest first."""
+        for path in sorted(self.root.glob("*/run.json"), reverse=True):
+            yield Run(**json.loads(path.read_text(encoding="utf-8")))
+
+    def last_to_undo(self) -> Run:
+        """Return the newest run that changed something and still stands; raises NothingToRollBack."""
+        for run in self.runs():
+            if run.can_be_undone:
+                return run
+        raise NothingToRollBack(f"nothing to roll back: {self.root} records no run that changed a service")
+
+    def _directory(self, run: Run) -> Path:
+        return self.root / run.run
+
+
+def _write(path: Path, content: bytes) -> None:
+    for directory in reversed([path.parent, *path.parent.parents]):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,107 @@
+"""What a verification asks, and what came back: one Check for each thing that must hold on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from deployer.model.deployment import ProjectDeployment
+from deployer.plan.expected import RpcServer, active_units
+from deployer.plan.observed import HostFacts, UnitFact
+
+Kind = Literal["rpc", "notification", "listener"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was asked of the bus. `ms` is the round trip in milliseconds, None when there was none."""
+
+    project: str
+    kind: Kind
+    target: str
+    ok: bool
+    detail: str
+    asked_from: str
+    ms: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the check for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Who asks: a unit of the project, on a host of its own, in whose interpreter the probe runs."""
+
+    host: str
+    unit: UnitFact
+
+
+def witnesses(project: ProjectDeployment, facts: Iterable[HostFacts]) -> list[Witness]:
+    """Return the units that can ask on the project's behalf, one a host; empty when nothing of it runs."""
+    found = []
+    for fact in facts:
+        units = [unit for unit in active_units(project, fact) if unit.interpreter]
+        found += [Witness(fact.host, unit) for unit in units[:1]]
+    return found
+
+
+def probe_request(
+    project: ProjectDeployment, witness: Witness, servers: Sequence[RpcServer], topic: str | None, timeout: float
+) -> dict[str, Any]:
+    """Return the agent's `probe` arguments: ping `servers`, and send a notification round on `topic` unless None.
+
+    The probe reads the unit's own configuration files, so that what it proves is what the unit has.
+    """
+    request = {
+        "config_files": witness.unit.options("--config-file") or list(project.project.files),
+        "config_dirs": witness.unit.options("--config-dir"),
+        "exchange": project.project.exchange,
+        "context": dict(project.project.context),
+        "url": None,
+        "targets": [{"topic": server.topic, "server": server.server} for server in servers],
+        "timeout": timeout,
+        "notify": {"topic": topic, "url": None, "publisher": f"hybridmsg.{witness.host}"} if topic else None,
+    }
+    unit = witness.unit
+    return {"interpreter": unit.interpreter, "user": unit.user, "request": request, "timeout": timeout}
+
+
+def read_answer(project: ProjectDeployment, witness: Witness, answer: dict[str, Any]) -> list[Check]:
+    """Return the checks that a probe's answer holds."""
+    checks = [_rpc_check(project.name, witness.host, target) for target in answer["targets"]]
+    if answer.get("notify"):
+        checks.append(_notify_check(project.name, witness.host, answer["notify"]))
+    return checks
+
+
+def listener_checks(
+    listener: ProjectDeployment, notifying: Iterable[ProjectDeployment], consumers: Sequence[dict[str, str]]
+) -> list[Check]:
+    """Return whether the listener's consumers are attached in the vhost of every project that notifies."""
+    attached = {seen["vhost"] for seen in consumers if seen["queue"].startswith("notifications.")}
+    return [
+        Check(
+            listener.name,
+            "listener",
+            f"notifications.* of {project.name}",
+            project.vhost in attached,
+            "consumer attached" if project.vhost in attached else "no consumer on the broker",
+            "rabbitmq",
+        )
+        for project in notifying
+    ]
+
+
+def _rpc_check(project: str, host: str, target: dict[str, Any]) -> Check:
+    address = f"{target['topic']}@{target['server']}"
+    detail = target["how"] if target["answered"] else target["error"] or "no answer"
+    return Check(project, "rpc", address, target["answered"], detail, host, target.get("ms"))
+
+
+def _notify_check(project: str, host: str, outcome: dict[str, Any]) -> Check:
+    detail = "published and read back" if outcome["delivered"] else outcome["error"] or "not read back"
+    if not outcome["queue_deleted"]:
+        detail += "; its queue could not be deleted"
+    return Check(project, "notification", "own topic", outcome["delivered"], detail, host, outcome.get("ms"))

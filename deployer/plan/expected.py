@@ -1,0 +1,70 @@
+"""Which RPC servers must answer: catalogue times units that were active, never what happens to be attached now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from deployer.ini import IniFile
+from deployer.model.deployment import ProjectDeployment
+from deployer.plan.observed import HostFacts, UnitFact
+
+
+@dataclass(frozen=True, order=True)
+class RpcServer:
+    """One RPC server of a project: `topic`@`server`. `host` is its inventory name, empty when only seen on the bus."""
+
+    project: str
+    topic: str
+    server: str
+    host: str = ""
+    unit: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return topic@server, as an operator reads it."""
+        return f"{self.topic}@{self.server}"
+
+    def record(self) -> dict[str, str]:
+        """Return the server as it stands in a run's record."""
+        return asdict(self)
+
+
+def active_units(project: ProjectDeployment, facts: HostFacts) -> list[UnitFact]:
+    """Return the project's units that run on the host, in the catalogue's restart order."""
+    ordered = sorted(project.project.units, key=lambda unit: unit.order)
+    found = (facts.first_unit(unit.names) for unit in ordered)
+    return [unit for unit in found if unit is not None and unit.running]
+
+
+def servers_on(project: ProjectDeployment, facts: HostFacts, ini: IniFile) -> list[RpcServer]:
+    """Return the RPC servers that the host's active units make up.
+
+    The server name is [DEFAULT] host, else the host's own name (oslo.messaging Target.server as every catalogued service
+    sets it). Units whose servers carry a backend's name (cinder-volume) are known from the bus only.
+    """
+    name = ini.get("DEFAULT", "host") or facts.hostname
+    servers = []
+    for unit in project.project.units:
+        fact = facts.first_unit(unit.names)
+        if fact is not None and fact.running and unit.role == "server" and unit.server == "host":
+            servers += [RpcServer(project.name, topic, name, facts.host, fact.name) for topic in unit.topics]
+    return servers
+
+
+def servers_seen(project: ProjectDeployment, consumers: Iterable[dict[str, str]]) -> list[RpcServer]:
+    """Return the RPC servers that RabbitMQ's consumers show: a server's queue is named TOPIC.SERVER in its vhost."""
+    topics = {topic for unit in project.project.units for topic in unit.topics}
+    found = set()
+    for consumer in consumers:
+        topic, dot, server = consumer["queue"].partition(".")
+        if dot and consumer["vhost"] == project.vhost and topic in topics:
+            found.add(RpcServer(project.name, topic, server))
+    return sorted(found)
+
+
+def merge(named: Iterable[RpcServer], seen: Iterable[RpcServer]) -> list[RpcServer]:
+    """Join both sources; a server known by its host and unit stands for the same one seen on the bus."""
+    servers = {(server.project, server.topic, server.server): server for server in seen}
+    servers.update({(server.project, server.topic, server.server): server for server in named})
+    return sorted(servers.values())

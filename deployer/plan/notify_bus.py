@@ -1,0 +1,56 @@
+"""Where a service's notifications go today, and where they shall go.
+
+Facts (oslo.messaging notify/notifier.py, opts `_notifier_opts`): drivers of [oslo_messaging_notifications] and of the
+deprecated [DEFAULT] notification_driver add up; without a transport_url of its own the notifier uses the RPC one.
+"""
+
+from __future__ import annotations
+
+from deployer.ini import IniFile
+from deployer.model.secrets import Secret
+from deployer.model.transport_url import TransportURL
+from deployer.model.transports import Transport
+
+SECTION = "oslo_messaging_notifications"
+MESSAGING_DRIVERS = frozenset({"messaging", "messagingv2"})
+
+
+def drivers(ini: IniFile) -> list[str]:
+    """Return every notification driver that is in force, deprecated names included."""
+    return ini.get_all(SECTION, "driver") + ini.get_all("DEFAULT", "notification_driver")
+
+
+def effective_url(ini: IniFile) -> Secret | None:
+    """Return the URL the notifier uses today (its own, the deprecated one, or RPC's), None when none is set."""
+    for section, key in (
+        (SECTION, "transport_url"),
+        ("DEFAULT", "notification_transport_url"),
+        ("DEFAULT", "transport_url"),
+    ):
+        url = ini.get(section, key)
+        if url:
+            return Secret(url)
+    return None
+
+
+def wanted_url(ini: IniFile, bus: Transport, *, keep: bool) -> Secret:
+    """Return the URL notifications shall use.
+
+    With `keep`, a cloud whose services notify over a bus that is not ours stays there, even where that URL was only
+    RPC's own: then it has to be written down before RPC moves away.
+    """
+    today = effective_url(ini)
+    notifying = MESSAGING_DRIVERS.intersection(drivers(ini))
+    if keep and today and notifying and not is_on(today, bus):
+        return today
+    return bus.url()
+
+
+def is_on(url: Secret, bus: Transport) -> bool:
+    """Whether a URL in a file is this bus, perhaps with other members or another password."""
+    try:
+        seen = TransportURL.parse(url.reveal())
+    except ValueError:
+        return False
+    shared = {host for host, _ in seen.hosts}.intersection(bus.hosts)
+    return bool(shared) and (seen.vhost, seen.user) == (bus.vhost, bus.user)

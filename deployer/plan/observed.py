@@ -1,0 +1,129 @@
+"""What a host is, as its agent's `facts` answer tells it (docs/architecture.md gives the shape of the answer)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer.model.secrets import Blob
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file on a host; `content` is None when the file is absent. `real` is the path behind symlinks, `mode` the bits."""
+
+    path: str
+    exists: bool
+    real: str = ""
+    sha256: str | None = None
+    mode: int = 0
+    user: str = ""
+    group: str = ""
+    inode: int = 0
+    ctime_ns: int = 0
+    content: Blob | None = None
+
+    def preimage(self) -> dict[str, Any]:
+        """Return what a step demands to find on the host before it writes."""
+        return {"sha256": self.sha256}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes it the same file for a rollback: content by hash, mode and owner."""
+        return {"sha256": self.sha256, "mode": self.mode, "user": self.user, "group": self.group}
+
+
+@dataclass(frozen=True)
+class UnitFact:
+    """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running."""
+
+    name: str
+    load: str
+    active: str
+    enabled: str
+    main_pid: int = 0
+    user: str = ""
+    interpreter: str | None = None
+    argv: tuple[str, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        """Whether systemd knows the unit on this host."""
+        return self.load not in ("not-found", "")
+
+    @property
+    def running(self) -> bool:
+        """Whether a restart has something to restart."""
+        return self.active in ("active", "activating", "reloading")
+
+    def options(self, name: str) -> list[str]:
+        """Return the values of a repeated option on its command line, as in `--config-file X` or `--config-file=X`."""
+        values = [word.split("=", 1)[1] for word in self.argv if word.startswith(f"{name}=")]
+        pairs = zip(self.argv, self.argv[1:], strict=False)
+        return values + [value for word, value in pairs if word == name]
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """One host's facts. `rabbitmq` is the agent's own section, None when it was not asked for."""
+
+    host: str
+    hostname: str
+    package_manager: str | None
+    files: dict[str, FileFact] = field(default_factory=dict)
+    units: dict[str, UnitFact] = field(default_factory=dict)
+    rabbitmq: dict[str, Any] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, host: str, answer: dict[str, Any], known: MutableMapping[str, bytes]) -> HostFacts:
+        """Read the agent's answer.
+
+        `known` maps sha256 to content seen before in this run: the agent leaves such content out, and what it sends is
+        added. Raises KeyError when the agent broke the protocol.
+        """
+        return cls(
+            host=host,
+            hostname=answer["host"]["hostname"],
+            package_manager=answer["host"]["package_manager"],
+            files={path: _file(path, raw, known) for path, raw in answer["files"].items()},
+            units={name: _unit(name, raw) for name, raw in answer["units"].items()},
+            rabbitmq=answer.get("rabbitmq"),
+        )
+
+    def first_unit(self, names: tuple[str, ...] | list[str]) -> UnitFact | None:
+        """Return the first of a unit's distribution names that this host has."""
+        return next((self.units[name] for name in names if name in self.units and self.units[name].exists), None)
+
+
+def _file(path: str, raw: dict[str, Any], known: MutableMapping[str, bytes]) -> FileFact:
+    if not raw["exists"]:
+        return FileFact(path, exists=False)
+    sha256 = raw["sha256"]
+    if "content_b64" in raw:
+        known[sha256] = base64.b64decode(raw["content_b64"])
+    return FileFact(
+        path,
+        exists=True,
+        real=raw["real"],
+        sha256=sha256,
+        mode=raw["mode"],
+        user=raw["user"],
+        group=raw["group"],
+        inode=raw["inode"],
+        ctime_ns=raw["ctime_ns"],
+        content=Blob(known[sha256]),
+    )
+
+
+def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
+    return UnitFact(
+        name,
+        load=raw["load"],
+        active=raw["active"],
+        enabled=raw["enabled"],
+        main_pid=raw["main_pid"],
+        user=raw["user"],
+        interpreter=raw["interpreter"],
+        argv=tuple(raw["argv"]),
+    )

@@ -1,0 +1,23 @@
+"""What has to be asked of a host: the arguments of the agent's `facts`, so that one exchange answers all of the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployer.model.deployment import Deployment, Host
+from deployer.plan.observed import HostFacts
+
+
+def facts_query(deployment: Deployment, host: Host, before: HostFacts | None) -> dict[str, Any]:
+    """Return the `facts` arguments for one host; content already seen in `before` does not travel again."""
+    known = {path: fact.sha256 for path, fact in before.files.items()} if before else {}
+    projects = [project for project in deployment.projects if host in project.hosts]
+    units = {name for project in projects for unit in project.project.units for name in unit.names}
+    peers = [peer.name for peer in deployment.rabbitmq]
+    return {
+        "files": {path: known.get(path) for project in projects for path in project.project.files},
+        "units": sorted(units),
+        "packages": [],
+        "programs": [],
+        "rabbitmq": {"peers": peers} if host in deployment.rabbitmq else False,
+    }

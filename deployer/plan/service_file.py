@@ -1,0 +1,92 @@
+"""The edit of one service's configuration file: [DEFAULT] transport_url, the notify bus, and what a listener reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployer.errors import ConfigurationError, FileRefused, Mistake
+from deployer.ini import IniFile
+from deployer.model.catalogue import Listener
+from deployer.model.deployment import ProjectDeployment
+from deployer.model.secrets import Blob, Secret
+from deployer.model.transport_url import TransportURL
+from deployer.model.transports import Transport, Transports
+from deployer.plan import notify_bus
+from deployer.plan.diff import unified_diff
+from deployer.plan.observed import FileFact, HostFacts
+from deployer.plan.steps import Intent
+
+
+@dataclass(frozen=True)
+class FileEdit:
+    """A file as it is and as it shall be; nothing to do when both are the same."""
+
+    path: str
+    fact: FileFact
+    after: Blob
+
+    @property
+    def changed(self) -> bool:
+        """Whether any byte differs."""
+        return self.fact.content != self.after
+
+    def diff(self) -> str:
+        """Return the unified diff, passwords masked."""
+        before = self.fact.content.reveal() if self.fact.content else None
+        return unified_diff(self.path, before, self.after.reveal())
+
+    def intent(self) -> Intent:
+        """Return the write, bound to the bytes the edit was made from."""
+        args = {"path": self.path, "content_b64": self.after.base64(), "mode": None, "user": None, "group": None}
+        return Intent("file.write", args, f"write {self.path}", self.fact.preimage())
+
+
+def read_service_file(facts: HostFacts, project: ProjectDeployment) -> IniFile:
+    """Parse the project's main file; raises ConfigurationError when it is missing, FileRefused when it cannot be edited."""
+    path = project.project.files[0]
+    fact = facts.files[path]
+    if fact.content is None:
+        problem = f"does not exist. Install {project.name} on the host, or take the host out of the group {project.name}"
+        raise ConfigurationError([Mistake(f"{facts.host}: {path}", "", problem)])
+    try:
+        return IniFile.parse(fact.content.reveal(), path)
+    except FileRefused as refused:
+        raise refused.on(facts.host) from None
+
+
+def edit_service_file(
+    facts: HostFacts, project: ProjectDeployment, transports: Transports, listen: tuple[Secret, ...]
+) -> FileEdit:
+    """Return the edit that brings the project's file on this host to its transports.
+
+    `listen` holds the notify URLs of the projects whose notifications a listener consumes; empty for every other project.
+    """
+    ini = read_service_file(facts, project)
+    if project.project.notifies:
+        _edit_notifications(ini, transports.notify, keep=project.notify == "keep")
+    if project.project.listener is not None:
+        _edit_listener(ini, project.project.listener, transports.notify, listen)
+    ini.set("DEFAULT", "transport_url", transports.rpc.url().reveal())
+    path = project.project.files[0]
+    return FileEdit(path, facts.files[path], Blob(ini.render()))
+
+
+def _edit_notifications(ini: IniFile, bus: Transport, *, keep: bool) -> None:
+    wanted = notify_bus.wanted_url(ini, bus, keep=keep)
+    if not notify_bus.drivers(ini):
+        ini.set(notify_bus.SECTION, "driver", "messagingv2")
+    ini.set(notify_bus.SECTION, "transport_url", wanted.reveal())
+
+
+def _edit_listener(ini: IniFile, listener: Listener, bus: Transport, listen: tuple[Secret, ...]) -> None:
+    ours = set(bus.hosts)
+    foreign = [url for url in ini.get_all(listener.section, listener.key) if not _names_any(url, ours)]
+    wanted = foreign + [url.reveal() for url in listen if url.reveal() not in foreign]
+    ini.set_all(listener.section, listener.key, wanted)
+
+
+def _names_any(url: str, hosts: set[str]) -> bool:
+    try:
+        return any(host in hosts for host, _ in TransportURL.parse(url).hosts)
+    except ValueError:
+        return False

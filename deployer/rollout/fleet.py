@@ -1,0 +1,80 @@
+"""The hosts of a deployment as one: every exchange with them goes through here, one Nornir run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+from nornir import InitNornir
+from nornir.core.filter import F
+from nornir.core.task import Result
+
+from deployer.errors import HostError, HostsFailed, HybridmsgError
+from deployer.model.deployment import Deployment, Host
+from deployer.nornir_plugins import register
+from deployer.nornir_plugins.processor import Progress
+from deployer.plan.observed import HostFacts
+from deployer.plan.query import facts_query
+from tasks.facts import read_facts
+from tasks.steps import lock_host
+
+
+class Fleet:
+    """Connections to the hosts of a deployment, opened when first needed and closed together."""
+
+    def __init__(self, deployment: Deployment, progress: Progress) -> None:
+        register()
+        directory = deployment.directory
+        options = {f"{kind}_file": str(directory / f"{kind}s.yaml") for kind in ("host", "group")}
+        options["defaults_file"] = str(directory / "defaults.yaml")
+        self.deployment = deployment
+        self.facts: dict[str, HostFacts] = {}
+        self._contents: dict[str, bytes] = {}
+        self._nornir = InitNornir(
+            inventory={"plugin": "SimpleInventory", "options": options},
+            runner={"plugin": "hybridmsg_threads", "options": {"num_workers": deployment.limits.parallel}},
+            logging={"enabled": False},
+        ).with_processors([progress])
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._nornir.close_connections(on_good=True, on_failed=True)
+
+    def run(self, hosts: Iterable[str], task: Callable[..., Result], **arguments: Any) -> dict[str, Result]:
+        """Run one task on some hosts at once and return each one's Result; raises HostsFailed when any failed.
+
+        Hosts that failed in an earlier wave are asked again when named: who runs is said here, never by Nornir's memory.
+        """
+        names = list(hosts)
+        if not names:
+            return {}
+        self._nornir.data.reset_failed_hosts()
+        results = self._nornir.filter(F(name__in=names)).run(task=task, **arguments)
+        errors = {name: _error(name, results[name][0]) for name in names if results[name].failed}
+        if errors:
+            raise HostsFailed(errors)
+        return {name: results[name][0] for name in names}
+
+    def observe(self, hosts: Iterable[Host] | None = None) -> dict[str, HostFacts]:
+        """Read the facts of some hosts (all by default), one exchange each, and return what is known of all."""
+        asked = list(self.deployment.hosts.values() if hosts is None else hosts)
+        queries = {host.name: facts_query(self.deployment, host, self.facts.get(host.name)) for host in asked}
+        results = self.run(queries, read_facts, queries=queries)
+        for name, result in results.items():
+            self.facts[name] = HostFacts.of(name, result.facts, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+        return self.facts
+
+    def lock(self, run: str) -> None:
+        """Take every host for this run, until the fleet closes; raises HostsFailed of Locked."""
+        self.run(self.deployment.hosts, lock_host, run=run)
+
+
+def _error(host: str, result: Result) -> HybridmsgError:
+    if isinstance(result.exception, HybridmsgError):
+        return result.exception
+    return HostError(host, f"unexpected {type(result.exception).__name__}: {result.exception}", "Please report this")
