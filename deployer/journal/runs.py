@@ -34,7 +34,8 @@ def default_state_dir() -> Path:
 @dataclass
 class Run:
     """One recorded run. `files` maps host and path to the file's identity before and after; `units` host and unit to
-    its active and enabled state before; `baseline` lists the servers expected and whether each answered before."""
+    its active and enabled state before; `baseline` lists the servers expected and whether each answered before;
+    `projects` names those that the run changed and that it left changed."""
 
     run: str
     command: str
@@ -46,15 +47,15 @@ class Run:
     files: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     units: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     baseline: list[dict[str, Any]] = field(default_factory=list)
-    changed: bool = False
+    projects: list[str] = field(default_factory=list)
     error: str | None = None
     ended: str | None = None
     schema: int = SCHEMA
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether the run changed services' files and was not rolled back since."""
-        return self.changed and self.state != "rolled back"
+        """Whether a project stands changed by the run, or may: it was cut off in the middle."""
+        return self.state == "running" or (bool(self.projects) and self.state != "rolled back")
 
 
 class RunStore:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from deployer.ini import IniFile
 from deployer.model.deployment import ProjectDeployment
@@ -29,12 +30,23 @@ class RpcServer:
         """Return the server as it stands in a run's record."""
         return asdict(self)
 
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> RpcServer:
+        """Read the server back from a record, whatever else stands there."""
+        return cls(**{field.name: entry[field.name] for field in fields(cls)})
+
 
 def active_units(project: ProjectDeployment, facts: HostFacts) -> list[UnitFact]:
     """Return the project's units that run on the host, in the catalogue's restart order."""
     ordered = sorted(project.project.units, key=lambda unit: unit.order)
     found = (facts.first_unit(unit.names) for unit in ordered)
     return [unit for unit in found if unit is not None and unit.running]
+
+
+def unit_states(project: ProjectDeployment, facts: HostFacts) -> dict[str, dict[str, str]]:
+    """Return the active and enabled state of each of the project's units that the host has."""
+    found = (facts.first_unit(unit.names) for unit in project.project.units)
+    return {unit.name: {"active": unit.active, "enabled": unit.enabled} for unit in found if unit is not None}
 
 
 def servers_on(project: ProjectDeployment, facts: HostFacts, ini: IniFile) -> list[RpcServer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployer.model.deployment import Deployment, Host
+from deployer.plan.cluster_member import CONF, UNIT
 from deployer.plan.observed import HostFacts
 
 
@@ -13,11 +14,15 @@ def facts_query(deployment: Deployment, host: Host, before: HostFacts | None) ->
     known = {path: fact.sha256 for path, fact in before.files.items()} if before else {}
     projects = [project for project in deployment.projects if host in project.hosts]
     units = {name for project in projects for unit in project.project.units for name in unit.names}
-    peers = [peer.name for peer in deployment.rabbitmq]
+    files = {path for project in projects for path in project.project.files}
+    broker = host in deployment.rabbitmq
+    if broker:
+        units.add(UNIT)
+        files.add(CONF)
     return {
-        "files": {path: known.get(path) for project in projects for path in project.project.files},
+        "files": {path: known.get(path) for path in sorted(files)},
         "units": sorted(units),
         "packages": [],
         "programs": [],
-        "rabbitmq": {"peers": peers} if host in deployment.rabbitmq else False,
+        "rabbitmq": {"peers": [peer.name for peer in deployment.rabbitmq]} if broker else False,
     }

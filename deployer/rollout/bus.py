@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Sequence
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -40,19 +39,24 @@ class Bus:
                 checks += read_answer(project, witness, results[host].answer)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
         return checks
 
+    def ask_projects(
+        self, expected: Iterable[tuple[ProjectDeployment, Sequence[RpcServer]]], timeout: float, *, notify: bool
+    ) -> list[Check]:
+        """Ask the servers of projects, each from a unit of its own project; the work is spread over the hosts."""
+        questions: list[Question] = []
+        unasked: list[Check] = []
+        for place, (project, servers) in enumerate(expected):
+            asking = witnesses(project, [self._fleet.facts[host.name] for host in project.hosts])
+            if asking:
+                questions.append((project, asking[place % len(asking)], servers))
+            else:
+                unasked += [_unasked(server) for server in servers]
+        return unasked + self.ask(questions, timeout, notify=notify)
+
     def verify(self, expected: dict[str, Sequence[RpcServer]], timeout: float) -> list[Check]:
         """Return a check for every expected server, a notification round by project, and each listener's consumers."""
-        deployment = self._fleet.deployment
-        questions: list[Question] = []
-        checks: list[Check] = []
-        for place, project in enumerate(deployment.projects):
-            asking = witnesses(project, [self._fleet.facts[host.name] for host in project.hosts])
-            servers = expected.get(project.name, ())
-            if asking:
-                questions.append((project, next(islice(cycle(asking), place, None)), servers))
-            else:
-                checks += [_unasked(server) for server in servers]
-        return checks + self.ask(questions, timeout, notify=True) + self._listeners(timeout)
+        projects = [(project, expected.get(project.name, ())) for project in self._fleet.deployment.projects]
+        return self.ask_projects(projects, timeout, notify=True) + self._listeners(timeout)
 
     def gate(self, project: ProjectDeployment, host: str, servers: Sequence[RpcServer], timeout: float) -> None:
         """Let the rollout go on only when what was restarted on `host` is on the bus; raises GateFailed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -21,7 +21,10 @@ from tasks.steps import lock_host
 
 
 class Fleet:
-    """Connections to the hosts of a deployment, opened when first needed and closed together."""
+    """Connections to the hosts of a deployment, opened when first needed and closed together.
+
+    `facts` holds what is known of each host, as last read.
+    """
 
     def __init__(self, deployment: Deployment, progress: Progress) -> None:
         register()
@@ -46,28 +49,42 @@ class Fleet:
         self._nornir.close_connections(on_good=True, on_failed=True)
 
     def run(self, hosts: Iterable[str], task: Callable[..., Result], **arguments: Any) -> dict[str, Result]:
-        """Run one task on some hosts at once and return each one's Result; raises HostsFailed when any failed.
+        """Run one task on some hosts at once and return each one's Result; raises HostsFailed when any failed."""
+        results, errors = self.attempt(hosts, task, **arguments)
+        if errors:
+            raise HostsFailed(errors)
+        return results
+
+    def attempt(
+        self, hosts: Iterable[str], task: Callable[..., Result], **arguments: Any
+    ) -> tuple[dict[str, Result], dict[str, HybridmsgError]]:
+        """Run one task on some hosts at once; return the Results of those that did it and the errors of the others.
 
         Hosts that failed in an earlier wave are asked again when named: who runs is said here, never by Nornir's memory.
         """
         names = list(hosts)
         if not names:
-            return {}
+            return {}, {}
         self._nornir.data.reset_failed_hosts()
         results = self._nornir.filter(F(name__in=names)).run(task=task, **arguments)
         errors = {name: _error(name, results[name][0]) for name in names if results[name].failed}
-        if errors:
-            raise HostsFailed(errors)
-        return {name: results[name][0] for name in names}
+        return {name: results[name][0] for name in names if name not in errors}, errors
 
     def observe(self, hosts: Iterable[Host] | None = None) -> dict[str, HostFacts]:
         """Read the facts of some hosts (all by default), one exchange each, and return what is known of all."""
         asked = list(self.deployment.hosts.values() if hosts is None else hosts)
         queries = {host.name: facts_query(self.deployment, host, self.facts.get(host.name)) for host in asked}
-        results = self.run(queries, read_facts, queries=queries)
-        for name, result in results.items():
-            self.facts[name] = HostFacts.of(name, result.facts, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+        self.facts |= self.ask_facts(queries)
         return self.facts
+
+    def ask_facts(self, queries: Mapping[str, Mapping[str, Any]]) -> dict[str, HostFacts]:
+        """Read facts by queries of one's own, host by name."""
+        results = self.run(queries, read_facts, queries=queries)
+        return {name: self.read(name, result) for name, result in results.items()}
+
+    def read(self, name: str, result: Result) -> HostFacts:
+        """Return the facts that a Result of `read_facts` holds."""
+        return HostFacts.of(name, result.facts, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
 
     def lock(self, run: str) -> None:
         """Take every host for this run, until the fleet closes; raises HostsFailed of Locked."""

@@ -1,0 +1,99 @@
+"""The plan of each project: which files to edit, which units to restart, which servers must answer afterwards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.secrets import Secret
+from deployer.model.transports import resolve
+from deployer.plan import notify_bus
+from deployer.plan.expected import RpcServer, active_units, merge, servers_on, servers_seen
+from deployer.plan.observed import HostFacts
+from deployer.plan.service_file import FileEdit, edit_service_file, read_service_file
+from deployer.plan.steps import Intent, Wave
+
+Facts = Mapping[str, HostFacts]
+
+
+@dataclass(frozen=True)
+class ProjectPlan:
+    """What one project needs: its edits and restarts by host, and the servers that must answer afterwards."""
+
+    project: ProjectDeployment
+    edits: dict[str, FileEdit]
+    restarts: dict[str, tuple[str, ...]]
+    servers: tuple[RpcServer, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.edits)
+
+    def write_wave(self) -> Wave:
+        """Return the write of every changed file of the project, on all its hosts at once."""
+        intents = {host: (edit.intent(),) for host, edit in self.edits.items()}
+        return Wave(f"{self.project.name}: write configuration", self.scope, intents)
+
+    def restart_waves(self, timeout: float) -> list[Wave]:
+        """Return one restart wave a host: hosts that run RPC servers first, so that callers find them."""
+        servers = {server.host for server in self.servers}
+        ordered = sorted(self.restarts, key=lambda host: (host not in servers, list(self.restarts).index(host)))
+        return [
+            Wave(f"{self.project.name}: restart on {host}", self.scope, {host: _restarts(self.restarts[host], timeout)})
+            for host in ordered
+            if self.restarts[host]
+        ]
+
+    @property
+    def scope(self) -> str:
+        """Return the scope that this project's steps bear in the journal."""
+        return f"project:{self.project.name}"
+
+
+def plan_projects(deployment: Deployment, facts: Facts) -> list[ProjectPlan]:
+    """Return a plan for each project, in the catalogue's order.
+
+    Raises ConfigurationError (FileRefused) for a file that is missing or cannot be edited: nothing was touched then.
+    """
+    listen = notify_urls(deployment, facts)
+    return [_plan_project(deployment, project, facts, listen) for project in deployment.projects]
+
+
+def notify_urls(deployment: Deployment, facts: Facts) -> dict[str, tuple[Secret, ...]]:
+    """Return, by project that notifies, the notify URLs its hosts shall use; one when they agree."""
+    found: dict[str, tuple[Secret, ...]] = {}
+    for project in deployment.projects:
+        if project.project.notifies:
+            bus = resolve(deployment, project).notify
+            files = [read_service_file(facts[host.name], project) for host in project.hosts]
+            urls = [notify_bus.wanted_url(ini, bus, keep=project.notify == "keep") for ini in files]
+            found[project.name] = tuple(dict.fromkeys(urls))
+    return found
+
+
+def _plan_project(
+    deployment: Deployment, project: ProjectDeployment, facts: Facts, listen: Mapping[str, tuple[Secret, ...]]
+) -> ProjectPlan:
+    transports = resolve(deployment, project)
+    buses = tuple(url for urls in listen.values() for url in urls)
+    hosts = [facts[host.name] for host in project.hosts]
+    edits = {fact.host: edit_service_file(fact, project, transports, buses) for fact in hosts}
+    changed = {host: edit for host, edit in edits.items() if edit.changed}
+    restarts = {
+        fact.host: tuple(unit.name for unit in active_units(project, fact)) for fact in hosts if fact.host in changed
+    }
+    return ProjectPlan(project, changed, restarts, expected_servers(deployment, project, facts))
+
+
+def expected_servers(deployment: Deployment, project: ProjectDeployment, facts: Facts) -> tuple[RpcServer, ...]:
+    """Return the servers that must answer: of the active units, and of the consumers the brokers show today."""
+    hosts = [facts[host.name] for host in project.hosts]
+    named = [server for fact in hosts for server in servers_on(project, fact, read_service_file(fact, project))]
+    consumers = [seen for host in deployment.rabbitmq for seen in (facts[host.name].rabbitmq or {}).get("consumers", [])]
+    return tuple(merge(named, servers_seen(project, consumers)))
+
+
+def _restarts(units: tuple[str, ...], timeout: float) -> tuple[Intent, ...]:
+    return tuple(Intent("unit.restart", {"unit": unit, "timeout": timeout}, f"restart {unit}") for unit in units)
