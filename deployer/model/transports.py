@@ -25,7 +25,7 @@ class Transport:
         """Return the oslo.messaging transport URL.
 
         User, password, port and one query are always there and names are lower-case: nova formats its cell
-        templates from the parts of this URL, and writes "None" for a missing one (nova/objects/cell_mapping.py).
+        templates from its parts, and writes "None" for a missing one (nova: objects/cell_mapping.py).
         """
         return TransportURL(
             driver=self.driver,

@@ -1,0 +1,120 @@
+"""What can be wrong between the entries of an inventory: groups, roles, addresses, jump hosts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from nornir.core.inventory import ConnectionOptions, Inventory
+
+from deployer.model.deployment import Host
+from deployer.model.inventory_files import InventoryFiles
+from deployer.model.inventory_schema import CONNECTION
+from deployer.model.membership import find_cycle
+from deployer.model.shape_check import did_you_mean
+from deployer.model.yaml_source import KeyPath
+
+RABBITMQ, QDROUTERD = "rabbitmq", "qdrouterd"
+SSH_PORT = 22
+_LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1", re.IGNORECASE)
+
+
+def check_groups(files: InventoryFiles, roles: Collection[str]) -> bool:
+    """Record unknown groups and cycles of groups; return False when there is a cycle."""
+    known = {*files.groups, *roles}
+    for file, elements in ((files.hosts_file, files.hosts), (files.groups_file, files.groups)):
+        for name, element in elements.items():
+            for index, group in enumerate(element.groups):
+                if group not in known:
+                    problem = f'no such group "{group}"{did_you_mean(group, known)}'
+                    file.refuse((name, "groups", index), problem)
+    cycle = find_cycle(files.groups)
+    if cycle:
+        problem = f"groups go round in a circle: {' -> '.join(cycle)}. Remove one link"
+        files.groups_file.refuse((cycle[0], "groups"), problem)
+    return not cycle
+
+
+def check_hosts(files: InventoryFiles, inventory: Inventory, roles: Collection[str]) -> None:
+    """Record hosts that have no address, share one, do nothing, or are reached by an impossible way."""
+    parameters = {name: host.get_connection_parameters(CONNECTION) for name, host in inventory.hosts.items()}
+    _check_addresses(files, parameters)
+    _check_jump_hosts(files, parameters)
+    jump_hosts = {_extra(options, "jump_host") for options in parameters.values()}
+    for name, host in inventory.hosts.items():
+        named = {group.name for group in host.extended_groups()}
+        if not named & set(roles) and name not in jump_hosts and not _blamed(files, (name, "groups")):
+            problem = f"does nothing: it is in no role. Add it to a group of {', '.join(roles)}, or remove it"
+            files.hosts_file.refuse((name,), problem)
+        if QDROUTERD in named:
+            problem = (
+                "hybrid messaging (RPC over qdrouterd) comes with the next release. "
+                "Take the host out of the qdrouterd group"
+            )
+            files.hosts_file.refuse((name, "groups"), problem)
+
+
+def _check_addresses(files: InventoryFiles, parameters: dict[str, ConnectionOptions]) -> None:
+    owners: dict[tuple[str, int, str], str] = {}
+    for name, options in parameters.items():
+        if not options.hostname:
+            if not _blamed(files, (name, "hostname")):
+                files.hosts_file.refuse((name,), "has no address. Add: hostname: ADDRESS")
+            continue
+        # Behind different jump hosts one address is different machines.
+        place = options.hostname.lower(), options.port or SSH_PORT, _extra(options, "jump_host")
+        first = owners.setdefault(place, name)
+        if first != name:
+            line = files.hosts_file.line((first,))
+            problem = f'is the same machine as "{first}" on line {line} ({place[0]}:{place[1]}). Keep one'
+            files.hosts_file.refuse((name, "hostname"), problem)
+
+
+def _check_jump_hosts(files: InventoryFiles, parameters: dict[str, ConnectionOptions]) -> None:
+    for name, options in parameters.items():
+        jump = _extra(options, "jump_host")
+        path: KeyPath = (name, "connection_options", CONNECTION, "extras", "jump_host")
+        if jump and "@" not in jump and ":" not in jump and jump not in parameters:
+            problem = f'jump_host "{jump}" is no host of this inventory{did_you_mean(jump, parameters)}'
+            files.hosts_file.refuse(path, f"{problem}. Or write user@host:port")
+        chain = [name]
+        while jump in parameters and jump not in chain:
+            chain.append(jump)
+            jump = _extra(parameters[jump], "jump_host")
+        if jump == name:
+            way = " -> ".join([*chain, name])
+            remedy = "Give the jump host extras of its own, with no jump_host"
+            files.hosts_file.refuse(path, f"is reached only by way of itself: {way}. {remedy}")
+
+
+def check_projects(files: InventoryFiles, catalogue: Collection[str]) -> None:
+    """Record settings for projects that do not exist."""
+    for name in files.defaults.data.hybridmsg.projects:
+        if name not in catalogue:
+            problem = f"no such project{did_you_mean(name, catalogue)}"
+            files.defaults_file.refuse(("data", "hybridmsg", "projects", name), problem)
+
+
+def check_brokers(files: InventoryFiles, hosts: Collection[Host], projects: Collection[str]) -> None:
+    """Record projects with no broker to talk to, and brokers at an address that only they can reach."""
+    brokers = [host for host in hosts if RABBITMQ in host.groups]
+    unknown_group = any("no such group" in mistake.problem for mistake in files.mistakes())
+    if projects and not brokers and not unknown_group:
+        problem = f'no host is in the group "{RABBITMQ}", and {", ".join(projects)} need a broker. Add one'
+        files.hosts_file.refuse((), problem)
+    if all(_LOOPBACK.fullmatch(host.address) for host in hosts):
+        return
+    for host in brokers:
+        if _LOOPBACK.fullmatch(host.address):
+            problem = f"other hosts cannot reach a broker at {host.address}. Give its network address"
+            files.hosts_file.refuse((host.name, "hostname"), problem)
+
+
+def _extra(options: ConnectionOptions, key: str) -> str:
+    return str((options.extras or {}).get(key) or "")
+
+
+def _blamed(files: InventoryFiles, path: KeyPath) -> bool:
+    """Whether something at or below `path` is already named as wrong: what follows from it is no news."""
+    prefix = ".".join(["hosts", *map(str, path)])
+    return any(mistake.path.startswith(prefix) for mistake in files.hosts_file.mistakes)

@@ -1,0 +1,146 @@
+"""From an inventory directory to a Deployment: read, check everything, resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nornir.core.inventory import Inventory
+
+from deployer.errors import ConfigurationError, Mistake
+from deployer.model.catalogue import Project, load_catalogue
+from deployer.model.cross_checks import (
+    QDROUTERD,
+    RABBITMQ,
+    SSH_PORT,
+    check_brokers,
+    check_groups,
+    check_hosts,
+    check_projects,
+)
+from deployer.model.deployment import (
+    BrokerSettings,
+    Deployment,
+    Host,
+    Limits,
+    Policy,
+    ProjectDeployment,
+    Timeouts,
+)
+from deployer.model.inventory_files import InventoryFiles, read_inventory
+from deployer.model.inventory_schema import CONNECTION, HA_POLICY, RabbitmqSettings, Settings
+from deployer.model.membership import build_inventory
+from deployer.model.passwords import ERLANG_COOKIE, load_or_generate, password_key
+from deployer.model.secrets import Secret
+
+
+def load_deployment(directory: Path) -> Deployment:
+    """Return the deployment that hosts.yaml, groups.yaml and defaults.yaml in `directory` describe.
+
+    Missing secrets are generated into the secrets file, only once everything else is right.
+    Raises ConfigurationError with every mistake found.
+    """
+    catalogue = load_catalogue()
+    files, inventory = _checked(directory, catalogue)
+    settings = files.defaults.data.hybridmsg
+    hosts = _hosts(inventory)
+    deployed = [name for name in catalogue if _members(hosts, name)]
+    wanted = [password_key(name) for name in deployed] + [ERLANG_COOKIE]
+    path = directory / Path(settings.secrets_file).expanduser()
+    passwords, generated = load_or_generate(path, wanted)
+    projects = tuple(_project(catalogue[name], hosts, settings, passwords) for name in deployed)
+    _refuse_one_user_with_two_passwords(path, projects)
+    brokers = _members(hosts, RABBITMQ)
+    return Deployment(
+        directory=directory,
+        hosts=hosts,
+        rabbitmq=brokers,
+        qdrouterd=_members(hosts, QDROUTERD),
+        projects=projects,
+        broker=_broker(settings.rabbitmq, mirrored=len(brokers) > 1),
+        timeouts=Timeouts(**settings.timeouts.model_dump()),
+        limits=Limits(**settings.limits.model_dump()),
+        erlang_cookie=passwords[ERLANG_COOKIE],
+        generated_secrets=tuple(generated),
+    )
+
+
+def load_inventory(directory: Path) -> Inventory:
+    """Return the same directory as Nornir's inventory; unlike SimpleInventory it knows the roles unasked.
+
+    Raises ConfigurationError with every mistake found.
+    """
+    return _checked(directory, load_catalogue())[1]
+
+
+def _checked(directory: Path, catalogue: Mapping[str, Project]) -> tuple[InventoryFiles, Inventory]:
+    files = read_inventory(directory)
+    roles = (RABBITMQ, QDROUTERD, *catalogue)
+    check_projects(files, catalogue)
+    if check_groups(files, roles):
+        inventory = build_inventory(files.hosts, files.groups, files.defaults, roles)
+        check_hosts(files, inventory, roles)
+        hosts = _hosts(inventory)
+        check_brokers(files, hosts.values(), [name for name in catalogue if _members(hosts, name)])
+    if mistakes := files.mistakes():
+        raise ConfigurationError(mistakes)
+    return files, inventory
+
+
+def _hosts(inventory: Inventory) -> dict[str, Host]:
+    hosts = {}
+    for name, host in inventory.hosts.items():
+        options = host.get_connection_parameters(CONNECTION)
+        hosts[name] = Host(
+            name=name,
+            address=options.hostname or "",
+            port=options.port or SSH_PORT,
+            username=options.username or "",
+            groups=tuple(group.name for group in host.extended_groups()),
+        )
+    return hosts
+
+
+def _members(hosts: Mapping[str, Host], group: str) -> tuple[Host, ...]:
+    return tuple(host for host in hosts.values() if group in host.groups)
+
+
+def _project(
+    project: Project, hosts: Mapping[str, Host], settings: Settings, passwords: Mapping[str, Secret]
+) -> ProjectDeployment:
+    own = settings.projects.get(project.name)
+    return ProjectDeployment(
+        name=project.name,
+        project=project,
+        hosts=_members(hosts, project.name),
+        vhost=(own and own.vhost) or project.name,
+        user=(own and own.user) or project.name,
+        password=passwords[password_key(project.name)],
+        notify=(own and own.notify) or settings.notify,
+    )
+
+
+def _broker(settings: RabbitmqSettings, *, mirrored: bool) -> BrokerSettings:
+    policies = settings.policies
+    if policies is None:
+        policies = [HA_POLICY] if mirrored else []
+    return BrokerSettings(
+        port=settings.port,
+        package=settings.package,
+        policies=tuple(Policy(**policy.model_dump()) for policy in policies),
+    )
+
+
+def _refuse_one_user_with_two_passwords(path: Path, projects: tuple[ProjectDeployment, ...]) -> None:
+    first: dict[str, ProjectDeployment] = {}
+    mistakes = []
+    for project in projects:
+        other = first.setdefault(project.user, project)
+        if other.password != project.password:
+            problem = (
+                f'is the password of the user "{project.user}" and differs from {password_key(other.name)}. '
+                "Give both keys one value, or the projects users of their own"
+            )
+            mistakes.append(Mistake(str(path), password_key(project.name), problem))
+    if mistakes:
+        raise ConfigurationError(mistakes)

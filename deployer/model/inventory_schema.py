@@ -1,0 +1,194 @@
+"""The shapes of hosts.yaml, groups.yaml, defaults.yaml (Nornir's SimpleInventory) and `data.hybridmsg`."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from deployer.model.deployment import BrokerSettings, Limits, Timeouts
+
+CONNECTION = "hybridmsg_ssh"
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not _HOST.fullmatch(value) or re.fullmatch(r"[0-9.]+", value):
+            hint = ". The port goes in a line of its own, port:" if re.search(r":\d+$", value) else ""
+            raise ValueError(f"is neither an IP address nor a host name{hint}") from None
+    return value
+
+
+def _no_password(value: object) -> object:
+    if value is not None:
+        raise ValueError(
+            "a password in the clear is refused. Delete it: log in with a key "
+            f"(connection_options.{CONNECTION}.extras.key_file) or ssh-agent"
+        )
+    return value
+
+
+def _jump_host(value: str) -> str:
+    """`name` or `user@host:port`; whether the inventory has the name is a cross-check."""
+    if "@" not in value and ":" not in value:
+        return value
+    user, at, rest = value.rpartition("@")
+    host, colon, port = rest.rpartition(":") if rest.count(":") == 1 else (rest, "", "")
+    if at and not user:
+        raise ValueError("has no user before the @. Write user@host:port")
+    if colon and not (port.isdecimal() and 1 <= int(port) <= 65535):
+        raise ValueError("has a port out of range. Write user@host:port, port 1 to 65535")
+    _address(host.strip("[]"))
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("must be printable text and not empty")
+    return value
+
+
+def _policy_value(value: object) -> object:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int | float) for item in items):
+        raise ValueError("must be text, a number, true/false or a list of them")
+    return value
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Address = Annotated[str, AfterValidator(_address)]
+Refused = Annotated[Any, AfterValidator(_no_password)]
+Text = Annotated[str, AfterValidator(_printable)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class Shape(BaseModel):
+    """Base: no unknown key, no conversion ("22" is not a port)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SshExtras(Shape):
+    """`connection_options.hybridmsg_ssh.extras`; paths may begin with ~, times are in seconds."""
+
+    key_file: Text | None = None
+    known_hosts: Text | None = None
+    become: Literal["none", "sudo"] | None = None
+    jump_host: Annotated[Text, AfterValidator(_jump_host)] | None = None
+    connect_timeout: Seconds | None = None
+    keepalive: Annotated[float, Field(ge=0, le=86400)] | None = None
+
+
+class Attributes(Shape):
+    """What Nornir knows of anything in an inventory."""
+
+    hostname: Address | None = None
+    port: Port | None = None
+    username: Text | None = None
+    password: Refused = None
+    platform: str | None = None
+
+
+class Connection(Attributes):
+    """Options of one connection plugin; other plugins' extras are their own business."""
+
+    extras: dict[str, Any] | None = None
+
+
+class SshConnection(Attributes):
+    """Options of hybridmsg's own connection plugin; without `extras` those of groups and defaults hold."""
+
+    extras: SshExtras = Field(default_factory=SshExtras)
+
+
+class Connections(BaseModel):
+    """`connection_options`: hybridmsg's own, and any other plugin's."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Connection] = Field(init=False)
+    hybridmsg_ssh: SshConnection = Field(default_factory=SshConnection)
+
+
+class Element(Attributes):
+    """One host or group."""
+
+    groups: list[str] = Field(default_factory=list)
+    data: dict[str, Any] = Field(default_factory=dict)
+    connection_options: Connections = Connections()
+
+
+class PolicySettings(Shape):
+    """One RabbitMQ policy (`apply_to` as rabbitmqctl's --apply-to)."""
+
+    name: Text
+    pattern: Text
+    definition: dict[str, Annotated[Any, AfterValidator(_policy_value)]] = Field(min_length=1)
+    apply_to: Literal["all", "queues", "exchanges"] = "all"
+    priority: int = 0
+
+
+# openstack-ansible, inventory/group_vars/all/infra.yml: rabbitmq_policies
+HA_POLICY = PolicySettings(
+    name="HA", pattern=r"^(?!(amq\.)|(.*_fanout_)|(reply_)).*", definition={"ha-mode": "all"}
+)
+
+
+class RabbitmqSettings(Shape):
+    """`rabbitmq`; `policies` None: mirror the queues when there is more than one broker."""
+
+    port: Port = BrokerSettings.port
+    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*$")] = BrokerSettings.package
+    policies: list[PolicySettings] | None = None
+
+
+class ProjectSettings(Shape):
+    """One entry of `projects`; vhost and user default to the project's name, notify to the general one."""
+
+    vhost: Text | None = None
+    user: Text | None = None
+    notify: Literal["keep", "rabbitmq"] | None = None
+
+
+class TimeoutSettings(Shape):
+    """`timeouts`, in seconds."""
+
+    connect: Seconds = Timeouts.connect
+    step: Seconds = Timeouts.step
+    install: Seconds = Timeouts.install
+    gate: Seconds = Timeouts.gate
+
+
+class LimitSettings(Shape):
+    """`limits`."""
+
+    parallel: Annotated[int, Field(ge=1, le=1000)] = Limits.parallel
+
+
+class Settings(Shape):
+    """`data.hybridmsg` of defaults.yaml."""
+
+    secrets_file: Text = "secrets.yaml"
+    rabbitmq: RabbitmqSettings = Field(default_factory=RabbitmqSettings)
+    notify: Literal["keep", "rabbitmq"] = "keep"
+    projects: dict[str, ProjectSettings] = Field(default_factory=dict)
+    timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+
+class DefaultsData(BaseModel):
+    """`data` of defaults.yaml: hybridmsg's own, and anything else of the operator's."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    hybridmsg: Settings = Field(default_factory=Settings)
+
+
+class Defaults(Attributes):
+    """The whole of defaults.yaml."""
+
+    data: DefaultsData = Field(default_factory=DefaultsData)
+    connection_options: Connections = Connections()

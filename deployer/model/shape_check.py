@@ -1,0 +1,85 @@
+"""pydantic's findings as mistakes: with file, line, path, what is near, and never the offending value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from deployer.model.yaml_source import KeyPath, YamlFile
+
+Model = TypeVar("Model", bound=BaseModel)
+_KINDS: dict[type, str] = {
+    str: "text",
+    bool: "true/false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "a mapping",
+}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return '. Did you mean "x"?', or the known words when nothing is near, or '' when there are none."""
+    words = sorted(known)
+    near = get_close_matches(word, words, n=1)
+    if near:
+        return f'. Did you mean "{near[0]}"?'
+    return f". Known here: {', '.join(words)}" if words else ""
+
+
+def check_shape(model: type[Model], file: YamlFile, path: KeyPath, data: object) -> Model:
+    """Return `data` as `model`; what is wrong is recorded and left out, so that later checks still run."""
+    if not isinstance(data, dict):
+        written = " Write {} for nothing" if data is None else ""
+        file.refuse(path, f"must be a mapping, not {_kind(data)}.{written}")
+        return model()
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    for detail in details:
+        file.refuse((*path, *detail["loc"]), _describe(model, detail))
+    wrong = {detail["loc"][0] for detail in details}
+    return model.model_validate({key: value for key, value in data.items() if key not in wrong})
+
+
+def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
+    if detail["type"] == "extra_forbidden":
+        word = str(detail["loc"][-1])
+        return f"unknown key{did_you_mean(word, _known_keys(model, detail['loc'][:-1]))}"
+    if detail["type"] == "missing":
+        return "is missing"
+    text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if detail["type"].endswith("_type"):
+        text += f", not {_kind(detail['input'])}"
+    return text
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else _KINDS.get(type(value), type(value).__name__)
+
+
+def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """Return the keys that the shape at `location` allows; [] where any key is."""
+    shape: Any = model
+    for part in location:
+        shape = _inner_shape(shape, part)
+    return list(shape.model_fields) if _is_model(shape) else []
+
+
+def _inner_shape(shape: Any, part: str | int) -> Any:
+    if not _is_model(shape):
+        return get_args(shape)[-1]
+    field = shape.model_fields.get(part)
+    inner = field.annotation if field else get_args(get_type_hints(shape)["__pydantic_extra__"])[-1]
+    members = get_args(inner)
+    return members[0] if NoneType in members else inner
+
+
+def _is_model(shape: Any) -> bool:
+    return isinstance(shape, type) and issubclass(shape, BaseModel)

@@ -1,0 +1,147 @@
+"""YAML files of the operator's, read with the line of every key, and with every duplicate key found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from deployer.errors import Mistake
+
+KeyPath = tuple[str | int, ...]
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass
+class YamlFile:
+    """One file: `data` is its top-level mapping ({} when absent or unusable), `lines` 1-based, by path."""
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    label: str = ""
+
+    def line(self, path: KeyPath) -> int | None:
+        """Return the line of `path`, or of the nearest thing around it that has one."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path)
+
+    def refuse(self, path: KeyPath, problem: str, line: int | None = None) -> None:
+        """Record a mistake at `path`, on its own line unless told another."""
+        self.mistakes.append(Mistake(self.name, _dotted(self.label, path), problem, line or self.line(path)))
+
+
+def _dotted(label: str, path: KeyPath) -> str:
+    text = label
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read_yaml(path: Path, label: str = "", *, confidential: bool = False) -> YamlFile:
+    """Read a file whose top level is a mapping; all that is wrong with it is in `.mistakes`.
+
+    `label` leads the paths of its mistakes; of a `confidential` file no content ever gets into one.
+    """
+    file = YamlFile(str(path), label=label)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        file.refuse((), f"is not UTF-8 (byte {error.start}). Save it as UTF-8")
+    except OSError as error:
+        file.refuse((), f"cannot be read: {error.strerror}")
+    else:
+        _parse(file, text, confidential=confidential)
+    return file
+
+
+def _parse(file: YamlFile, text: str, *, confidential: bool) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        root = yaml.compose(text)
+    except YAMLError as error:
+        file.mistakes.append(_syntax_mistake(file.name, error, confidential=confidential))
+        return
+    if root is None:
+        return
+    if not isinstance(root, MappingNode):
+        file.refuse((), "must be a mapping of names to settings (key: value lines)")
+        return
+    file.data = _Builder(yaml, file).mapping(root, (), ())
+
+
+def _syntax_mistake(name: str, error: YAMLError, *, confidential: bool) -> Mistake:
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    detail = f": {error.problem}" if isinstance(error, MarkedYAMLError) and not confidential else ""
+    hint = ". Indent with spaces, not tabs" if "\\t" in detail else ""
+    return Mistake(name, "", f"YAML syntax error{detail}{hint}", mark.line + 1 if mark else None)
+
+
+@dataclass
+class _Builder:
+    """Turns nodes into plain values and notes the lines; `inside` are the nodes around the present one."""
+
+    yaml: YAML
+    file: YamlFile
+
+    def value(self, node: Node, path: KeyPath, inside: tuple[Node, ...]) -> Any:
+        self.file.lines.setdefault(path, node.start_mark.line + 1)
+        if node in inside:
+            self.file.refuse(path, "an alias that contains itself")
+            return None
+        if isinstance(node, MappingNode):
+            return self.mapping(node, path, (*inside, node))
+        if isinstance(node, SequenceNode):
+            return [self.value(item, (*path, i), (*inside, node)) for i, item in enumerate(node.value)]
+        return self.scalar(node, path)
+
+    def scalar(self, node: Node, path: KeyPath) -> Any:
+        try:
+            return self.yaml.constructor.construct_object(node)
+        except (YAMLError, ValueError):
+            self.file.refuse(path, f"a value of a kind not known here ({node.tag})")
+            return None
+
+    def mapping(self, node: MappingNode, path: KeyPath, inside: tuple[Node, ...]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                merged = self.merge(value_node, path, inside) | merged
+                continue
+            key = self.key(key_node, path)
+            if key is None:
+                continue
+            line = key_node.start_mark.line + 1
+            here = (*path, key)
+            if key in result:
+                first = self.file.lines[here]
+                self.file.refuse(here, f"is named twice, on lines {first} and {line}. Keep one", line)
+                continue
+            self.file.lines[here] = line
+            result[key] = self.value(value_node, here, inside)
+        return merged | result
+
+    def key(self, node: Node, path: KeyPath) -> str | None:
+        if isinstance(node, ScalarNode):
+            key = self.scalar(node, path)
+            if isinstance(key, str):
+                return key
+        self.file.refuse(path, "has a key that is not text. Put the key in quotes", node.start_mark.line + 1)
+        return None
+
+    def merge(self, node: Node, path: KeyPath, inside: tuple[Node, ...]) -> dict[str, Any]:
+        """What `<<:` brings in; of several mappings the first wins."""
+        merged: dict[str, Any] = {}
+        for source in node.value if isinstance(node, SequenceNode) else [node]:
+            if isinstance(source, MappingNode) and source not in inside:
+                merged = self.mapping(source, path, (*inside, source)) | merged
+            else:
+                self.file.refuse(path, "<< must name a mapping", node.start_mark.line + 1)
+        return merged
