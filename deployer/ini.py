@@ -255,7 +255,7 @@ def _value(option: Option) -> str:
 
 
 def _quoted(value: str, quote: str = "") -> str:
-    """Write a value so that oslo.config reads it back: in the given quotes, else in double ones if need be."""
+    """Write a value so that oslo.config reads it back: in the given quotes, in double ones if it must."""
     quote = quote or ('"' if value != value.strip() or _is_quoted(value) else "")
     return f"{quote}{value}{quote}"
 
