@@ -1,7 +1,7 @@
 """How the hosts of the rabbitmq group become one cluster: pure, from what they are now.
 
 What a bare host will be after its installation (its cookie, whether it is empty) cannot be known before, so
-there may be two rounds: `waves` can be done now; `expected` shows what will follow, planned anew from fresh facts.
+there may be two rounds: `waves` can be done now; `expected` shows what will follow, planned anew by then.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ClusterPlan:
 def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> ClusterPlan:
     """Return what makes the rabbitmq hosts one cluster that holds the deployment's definitions.
 
-    Raises ConfigurationError with every reason found not to touch them: content of another cluster, peers that do
-    not resolve, a user with another password.
+    Raises ConfigurationError with every reason found not to touch them: content of another cluster, peers that
+    do not resolve, a user with another password.
     """
     brokers = [Broker.of(host.name, facts[host.name]) for host in deployment.rabbitmq]
     seed = pick_seed(brokers)

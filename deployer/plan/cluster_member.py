@@ -23,7 +23,7 @@ _OWN_DEFAULTS = {"vhosts": "/", "users": "guest"}
 
 @dataclass(frozen=True)
 class Broker:
-    """A host that has or shall have a broker. `node` is rabbit@HOST; `members` its cluster's nodes, with it."""
+    """A host with a broker, now or soon. `node` is rabbit@HOST; `members` its cluster's nodes, with it."""
 
     host: str
     hostname: str
@@ -80,6 +80,10 @@ class Broker:
     def maybe_with(self, seed: Broker) -> bool:
         """Whether it is in the seed's cluster, or may be: a node that is down cannot be asked."""
         return self.down or seed.node in self.members or self.node in seed.members
+
+    def can_find(self, peer: Broker) -> bool:
+        """Whether the peer's name resolves here, as far as that was asked."""
+        return self.resolves.get(peer.hostname, self.resolves.get(peer.host, True))
 
     def has_conf(self, conf: bytes) -> bool:
         """Whether CONF on the host has this content."""
@@ -152,7 +156,7 @@ def _same_names(brokers: Sequence[Broker]) -> list[Mistake]:
 
 def _unresolved(broker: Broker, brokers: Sequence[Broker]) -> list[Mistake]:
     """Erlang's distribution finds peers by the host part of their node names alone."""
-    lost = [peer.hostname for peer in brokers if not broker.resolves.get(peer.hostname, True)]
+    lost = [peer.hostname for peer in brokers if not broker.can_find(peer)]
     if len(brokers) == 1 or not lost:
         return []
     remedy = "add the short names of all rabbitmq hosts to its /etc/hosts, or to DNS"
