@@ -49,8 +49,8 @@ class ClusterPlan:
 def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> ClusterPlan:
     """Return what makes the rabbitmq hosts one cluster that holds the deployment's definitions.
 
-    Raises ConfigurationError with every reason found not to touch them: content of another cluster, peers that
-    do not resolve, a user with another password.
+    Raises ConfigurationError with every reason found not to touch them: content of another cluster, peers
+    that do not resolve, a user with another password.
     """
     brokers = [Broker.of(host.name, facts[host.name]) for host in deployment.rabbitmq]
     seed = pick_seed(brokers)
