@@ -1,4 +1,4 @@
-"""The one way in which the agent runs a program: no stdin of ours, a deadline on its group, bounded output."""
+"""The one way in which the agent runs a program: no stdin of ours, a deadline on its group, bounded text."""
 
 from __future__ import annotations
 
@@ -54,8 +54,13 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**clean, **(extra or {})}
 
 
-def run(argv: Sequence[str], timeout: float, input: bytes | None = None,  # noqa: A002 - subprocess's own word
-        env: Mapping[str, str] | None = None, **options: Any) -> Completed:
+def run(
+    argv: Sequence[str],
+    timeout: float,
+    input: bytes | None = None,  # noqa: A002 - subprocess's own word
+    env: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Completed:
     """Run `argv` for at most `timeout` seconds; the deadline kills its whole process group.
 
     `input` is its stdin (else /dev/null), `env` is added to `environment()`; `options` go to Popen.
@@ -64,8 +69,14 @@ def run(argv: Sequence[str], timeout: float, input: bytes | None = None,  # noqa
     stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
     settings: dict[str, Any] = {"cwd": "/", "env": environment(env), **options}
     try:
-        process = subprocess.Popen(list(argv), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   start_new_session=True, **settings)
+        process = subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            **settings,
+        )
     except OSError as error:
         raise StepError(f"{argv[0]} cannot be started: {error.strerror}") from error
     readers = [_Reader(stream) for stream in (process.stdout, process.stderr) if stream is not None]

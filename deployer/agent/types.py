@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do, as the controller sent it: `args` may hold secrets, `preimage` is `{"sha256": hex or None}`."""
+    """One thing to do: `args` may hold secrets, `preimage` is `{"sha256": hex or None}` or None."""
 
     id: str
     scope: str
@@ -23,7 +23,7 @@ class Step:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a step did: `output` is for people, masked; `after` is what the host is now, without content or secrets."""
+    """What a step did: `output` is for people, masked; `after` is the host now (no content, no secret)."""
 
     changed: bool
     output: str = ""

@@ -1,0 +1,147 @@
+"""systemd's units: as they are (one `systemctl show` for all), and started, stopped, restarted, enabled."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from deployer.agent.errors import RefusedError, StepError
+from deployer.agent.images import user_name
+from deployer.agent.run import environment, run
+from deployer.agent.types import Json
+
+SHOW_TIMEOUT = 60.0
+_PROPERTIES = "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,ExecStart"
+_SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
+_STARTED_PROGRAM = re.compile(r"path=(/\S+)")
+
+
+def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return systemd's properties of each unit by the name asked for; raises RefusedError without it."""
+    if not names:
+        return {}
+    full = {name: name if _SUFFIX.search(name) else f"{name}.service" for name in names}
+    argv = ["systemctl", "show", "--no-pager", "-p", _PROPERTIES, "--", *full.values()]
+    answer = run(argv, SHOW_TIMEOUT)
+    if not answer.ok:
+        raise RefusedError(
+            f"systemctl show failed: {answer.output[-500:]}", "Only hosts run by systemd are managed"
+        )
+    blocks = [_properties(block) for block in answer.stdout.split("\n\n") if block.strip()]
+    known = {name: block for block in blocks for name in [block["Id"], *block.get("Names", "").split()]}
+    return {name: known.get(unit, {"LoadState": "not-found"}) for name, unit in full.items()}
+
+
+def _properties(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+
+def facts(names: Sequence[str]) -> dict[str, Json]:
+    """Return the protocol's entry of each unit."""
+    return {name: _facts(properties) for name, properties in show(names).items()}
+
+
+def _facts(properties: dict[str, str]) -> Json:
+    pid = int(properties.get("MainPID") or 0)
+    argv = _argv(pid)
+    return {
+        "load": properties.get("LoadState", "not-found"),
+        "active": properties.get("ActiveState", "inactive"),
+        "enabled": properties.get("UnitFileState", ""),
+        "main_pid": pid,
+        "user": _owner(pid),
+        "interpreter": _interpreter(pid, argv, properties) if pid else None,
+        "argv": argv,
+    }
+
+
+def _argv(pid: int) -> list[str]:
+    """Return the process's command line; empty when there is none (any more)."""
+    try:
+        content = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return []
+    return [word.decode("utf-8", "replace") for word in content.rstrip(b"\0").split(b"\0")] if content else []
+
+
+def _owner(pid: int) -> str:
+    """Return the process's effective user; the owner of /proc/PID may be root for one that gave root up."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+    uids = next((line.split() for line in status.splitlines() if line.startswith("Uid:")), [])
+    return user_name(int(uids[2])) if len(uids) > 2 else ""
+
+
+def _interpreter(pid: int, argv: list[str], properties: dict[str, str]) -> str | None:
+    """Return a service's Python: its argv[0] (a venv's own python), its program's #! line, or its binary.
+
+    The last two serve processes that rewrote their title; the binary comes last: it looks through a venv.
+    """
+    if argv and _is_python(argv[0]):
+        found = argv[0] if argv[0].startswith("/") else shutil.which(argv[0], path=environment()["PATH"])
+        if found:
+            return found
+    started = _STARTED_PROGRAM.search(properties.get("ExecStart", ""))
+    candidates = [shebang(started.group(1)) if started else None, _binary(pid)]
+    return next((path for path in candidates if path and _is_python(path)), None)
+
+
+def _is_python(path: str) -> bool:
+    return path.rpartition("/")[2].startswith("python")
+
+
+def _binary(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        return None
+
+
+def shebang(path: str) -> str | None:
+    """Return the interpreter in a program's #! line (`env NAME` resolved on PATH), None without one."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(512)
+    except OSError:
+        return None
+    words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
+    if len(words) > 1 and words[0].endswith("/env"):
+        return shutil.which(words[-1], path=environment()["PATH"])
+    return words[0] if words else None
+
+
+def state(unit: str) -> Json:
+    """Return `{"load", "active", "enabled", "main_pid", "reload_needed"}` of one unit."""
+    properties = show([unit])[unit]
+    stale = properties.get("NeedDaemonReload") == "yes" or properties.get("LoadState") == "not-found"
+    return {
+        "load": properties.get("LoadState", "not-found"),
+        "active": properties.get("ActiveState", "inactive"),
+        "enabled": properties.get("UnitFileState", ""),
+        "main_pid": int(properties.get("MainPID") or 0),
+        "reload_needed": stale,
+    }
+
+
+def control(verb: str, unit: str, timeout: float) -> str:
+    """Run `systemctl VERB UNIT`, return its output; raises StepError with the end of the unit's journal."""
+    if verb in ("start", "restart"):
+        # Undo after apply may restart a unit more often than StartLimitBurst allows.
+        run(["systemctl", "reset-failed", "--", unit], SHOW_TIMEOUT)
+    done = run(["systemctl", verb, "--", unit], timeout)
+    if done.ok:
+        return done.output
+    log = run(["journalctl", "-q", "--no-pager", "-o", "cat", "-n", "20", "-u", unit], SHOW_TIMEOUT).stdout
+    how = f"not within {timeout:g} s" if done.timed_out else f"exit code {done.returncode}"
+    raise StepError(
+        f"systemctl {verb} {unit} failed ({how})", f"See journalctl -u {unit}", f"{done.output}\n{log}"
+    )
+
+
+def reload() -> None:
+    """Let systemd read its unit files again; raises StepError."""
+    run(["systemctl", "daemon-reload"], SHOW_TIMEOUT).check("systemctl daemon-reload failed")
