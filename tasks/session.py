@@ -7,9 +7,9 @@ from typing import Any
 from nornir.core.task import Task
 
 from deployer.errors import Interrupted, Unreachable
+from deployer.nornir_plugins import register
 from deployer.nornir_plugins.connection import CONNECTION_NAME
 from deployer.nornir_plugins.processor import Progress
-from deployer.nornir_plugins.register import register
 from deployer.nornir_plugins.runner import abandoned
 from deployer.nornir_plugins.session import AgentSession
 
@@ -17,7 +17,7 @@ from deployer.nornir_plugins.session import AgentSession
 def agent(task: Task) -> AgentSession:
     """Return the session with the agent of `task.host`, opened when there is none alive.
 
-    Raises Unreachable, HostKeyRejected with the inventory name; Interrupted when the runner has given the host up.
+    Raises Unreachable, HostKeyRejected with the inventory name; Interrupted when the runner gave the host up.
     """
     register()
     name = task.host.name
@@ -35,7 +35,7 @@ def agent(task: Task) -> AgentSession:
 
 
 def ask(task: Task, op: str, args: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """Return the agent's answer to one request, `deadline` in seconds; step events go to the Progress processors.
+    """Return the agent's answer, `deadline` in seconds; step events go to each Progress processor.
 
     Raises what `agent` and AgentSession.request raise.
     """

@@ -1,4 +1,4 @@
-"""Starts the agent on a host: one exec channel, no terminal, the marker awaited, every known failure named."""
+"""Starts the agent on a host: one exec channel, no terminal, every known failure named."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INSTALL_PYTHON = "Install python3 (3.9 or newer) on the host, or put it in the 
 def start_agent(
     transport: paramiko.Transport, *, host: str, become: str, bundle: bytes, timeout: float
 ) -> Link:
-    """Return the streams of an agent that was sent its code, within `timeout` s; raises Unreachable, ConnectionLost."""
+    """Return the streams of an agent that has its code; raises Unreachable, ConnectionLost."""
     nonce = secrets.token_hex(8)
     program = ["sudo", "-n"] if become == "sudo" else []
     command = shlex.join([*program, "python3", "-I", "-c", BOOT, nonce])

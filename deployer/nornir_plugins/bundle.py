@@ -17,8 +17,8 @@ _PACKAGES = ("agent", "probe")
 # A fixed date keeps the bytes the same from run to run.
 _DATE = (2020, 1, 1, 0, 0, 0)
 
-# Run by the host's python3 as `-c BOOT NONCE`. The frames move to descriptors of their own, which programs started by
-# the agent do not inherit; what is printed to stdout thereafter lands on stderr. The zip never touches a disk.
+# Run by the host's python3 as `-c BOOT NONCE`. The frames move to descriptors of their own, which programs that
+# the agent starts do not inherit; what is printed to stdout later lands on stderr. The zip touches no disk.
 BOOT = """\
 import os, sys
 if sys.version_info < (3, 9):
@@ -41,7 +41,7 @@ sys.exit(serve(*streams))
 
 @cache
 def agent_bundle() -> bytes:
-    """Return the zip: an empty deployer/__init__.py, deployer/agent and deployer/probe with all below them."""
+    """Return the zip: deployer/agent and deployer/probe whole, deployer/__init__.py empty."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "deployer/__init__.py", b"")

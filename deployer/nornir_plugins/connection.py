@@ -19,8 +19,8 @@ CONNECTION_NAME = "hybridmsg_ssh"
 class HostConnection:
     """Nornir ConnectionPlugin; `connection` is the AgentSession.
 
-    extras: `key_file` (private key, ~ expanded), `known_hosts` (default ~/.ssh/known_hosts), `become` (none or
-    sudo), `jump_host` (user@host:port), `connect_timeout` s (10), `keepalive` s (15).
+    extras: `key_file` (private key, ~ expanded), `known_hosts` (default ~/.ssh/known_hosts), `become` (none
+    or sudo), `jump_host` (user@host:port), `connect_timeout` s (10), `keepalive` s (15).
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class HostConnection:
         extras: dict[str, Any] | None = None,
         configuration: Config | None = None,  # noqa: ARG002  # nothing in it concerns SSH
     ) -> None:
-        """Connect, check the host key and log in; raises Unreachable, HostKeyRejected. No agent is started yet."""
+        """Connect, check the host key and log in; raises Unreachable, HostKeyRejected. Starts no agent."""
         extras = extras or {}
         target = from_parameters(hostname, username, port, extras)
         become = str(extras.get("become") or "none")
@@ -73,6 +73,6 @@ class HostConnection:
             raise
 
     def _leave_bastion(self) -> None:
-        if self._bastion is not None:
-            BASTIONS.leave(self._bastion)
-            self._bastion = None
+        bastion, self._bastion = self._bastion, None
+        if bastion is not None:
+            BASTIONS.leave(bastion)

@@ -19,7 +19,7 @@ from deployer.nornir_plugins.target import Target
 _AUTH_TIMEOUT = 15.0
 _CHANNEL_TIMEOUT = 15.0
 
-# paramiko logs tracebacks of failures that are reported here in one line; without a handler they go to stderr.
+# paramiko logs tracebacks of what is reported here in one line; without a handler they would go to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
@@ -30,8 +30,8 @@ class TransientRefusal(Unreachable):
 def dial(target: Target, through: paramiko.Transport | None = None) -> paramiko.Transport:
     """Return a transport logged in at `target`, over a channel of the bastion `through` if given.
 
-    Raises Unreachable with cause and remedy; HostKeyRejected before anything was authenticated. Refusals that pass
-    by themselves (MaxStartups, resets) are tried again for at most 30 s; host key and login never are.
+    Raises Unreachable with cause and remedy; HostKeyRejected before anything was authenticated. Refusals that
+    pass by themselves (MaxStartups, resets) are tried again for at most 30 s; host key and login never are.
     """
     key = login_key.load(target)
     retrying = tenacity.Retrying(

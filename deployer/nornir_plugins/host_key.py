@@ -13,7 +13,7 @@ _RSA_ALGORITHMS = ("rsa-sha2-512", "rsa-sha2-256")
 
 
 def prefer_known(transport: paramiko.Transport, keys: list[KnownKey]) -> None:
-    """Ask the server first for the key types known for it, as OpenSSH does, so that a host with several keys shows a known one."""
+    """Ask the server first for the key types known for it, as OpenSSH does: it may have several keys."""
     options = transport.get_security_options()
     wanted: list[str] = []
     for key in keys:
@@ -29,7 +29,7 @@ def check(shown: paramiko.PKey, target: Target, known: KnownHosts) -> None:
     if blob in known.revoked:
         raise HostKeyRejected(
             target.address,
-            f"host key {shown.get_name()} {fingerprint(blob)} is marked @revoked in {known.path}; nothing was sent to it",
+            f"host key {fingerprint(blob)} is @revoked in {known.path}; no login attempted",
             "Give the host a new key",
         )
     if any(key.blob == blob for key in keys):
@@ -59,7 +59,8 @@ def _changed(
     name = lookup_name(target.host, target.port)
     return HostKeyRejected(
         target.address,
-        f"host key has changed: {known.path} line {expected.line} has {expected.kind} {fingerprint(expected.blob)} for {name}, "
+        f"host key has changed: {known.path} line {expected.line} has {expected.kind} "
+        f"{fingerprint(expected.blob)} for {name}, "
         f"the host showed {shown.get_name()} {fingerprint(shown.asbytes())}; no login was attempted",
         f"Someone may be in between. If the host was reinstalled, compare the fingerprint on its console, "
         f"then: ssh-keygen -R '{name}' -f {known.path} and add the new key with ssh-keyscan",

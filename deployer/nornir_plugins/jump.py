@@ -1,4 +1,4 @@
-"""One connection to each bastion, shared by all the hosts behind it: sshd's MaxStartups counts connections, not channels."""
+"""One connection to each bastion, shared by all hosts behind it: MaxStartups counts connections."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class _Bastion:
 
 
 class Bastions:
-    """The open bastions of this process, by login; the first host behind one opens it, the last one to leave closes it."""
+    """The open bastions of this process, by login; the first host opens one, the last to leave closes it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[Target, _Bastion] = {}
 
     def enter(self, target: Target) -> paramiko.Transport:
-        """Return a live transport to the bastion and count one more user of it; raises Unreachable as dial does."""
+        """Return a live transport to the bastion and count one more user; raises Unreachable as dial does."""
         with self._lock:
             bastion = self._open.setdefault(target, _Bastion())
             bastion.users += 1

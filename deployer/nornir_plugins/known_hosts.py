@@ -1,4 +1,4 @@
-"""Reads known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), each once a process, and looks names up in a dict.
+"""Reads known_hosts files (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), each once; looks names up in a dict.
 
 paramiko's own reader compares every line with every other: 5 000 lines take it 3 s.
 """
@@ -28,7 +28,7 @@ class KnownKey:
 
 @dataclass
 class KnownHosts:
-    """The keys of one file. `keys_for(name)` answers; `revoked` has the blobs of every @revoked line, for whichever host."""
+    """The keys of one file; `revoked` has the blobs of every @revoked line, for whichever host."""
 
     path: Path
     exists: bool = True
@@ -38,7 +38,7 @@ class KnownHosts:
     _patterns: list[tuple[list[str], KnownKey]] = field(default_factory=list)
 
     def keys_for(self, name: str) -> list[KnownKey]:
-        """Return the keys known for `name` (see `lookup_name`), in the order of the file; empty when the host is unknown."""
+        """Return the keys known for `name` (see `lookup_name`) in the order of the file."""
         name = name.lower()
         keys = list(self._plain.get(name, ()))
         keys += [key for salt, digest, key in self._hashed if _matches_hash(salt, digest, name)]
@@ -46,7 +46,7 @@ class KnownHosts:
         return sorted(keys, key=lambda key: key.line)
 
     def add_line(self, text: str, number: int) -> None:
-        """Take in one line; comments, @cert-authority lines and what cannot be read are passed over, as ssh does."""
+        """Take in one line; comments, @cert-authority lines and what cannot be read are passed over."""
         words = text.split()
         marker = words.pop(0) if words and words[0].startswith("@") else ""
         if len(words) < 3 or words[0].startswith("#") or marker not in {"", "@revoked"}:
@@ -84,7 +84,7 @@ def fingerprint(blob: bytes) -> str:
 
 
 def load(path: str | Path) -> KnownHosts:
-    """Return the file's keys, `~` expanded; read again only when it has changed; a missing file knows no host. Raises OSError."""
+    """Return the file's keys, read again when it has changed; a missing file has none. Raises OSError."""
     file = Path(path).expanduser()
     try:
         status = file.stat()

@@ -1,4 +1,4 @@
-"""The two byte streams of one exec channel, each wait with its end: what paramiko's own reads cannot do for both at once."""
+"""The byte streams of one exec channel, each wait with an end; paramiko's reads wait for one stream only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import paramiko
 
 _CHUNK = 1 << 16
 _TAIL = 8192
-# How long the rest of the output may take once the program has exited; a child that lives on may hold the stream open for ever.
+# How long the rest of the output may take after the exit: a child that lives on may hold the stream open.
 _AFTER_EXIT = 1.0
 _CHECK_EXIT = 5.0
 
@@ -48,7 +48,7 @@ class Link:
         )
 
     def send(self, data: bytes, ends_at: float) -> None:
-        """Send all of `data` before `ends_at` (monotonic seconds); raises TimeoutError, or OSError when the stream is closed."""
+        """Send all of `data` before `ends_at` (monotonic seconds); raises TimeoutError, OSError."""
         view = memoryview(data)
         with self._writing:
             try:
@@ -61,7 +61,7 @@ class Link:
                 raise
 
     def receive(self, ends_at: float) -> bytes:
-        """Return what has come, at least one byte; raises EOFError at the end of the stream, TimeoutError after `ends_at`."""
+        """Return what has come, one byte or more; raises EOFError at the end, TimeoutError at `ends_at`."""
         while True:
             ended = bool(self._channel.eof_received) or self._channel.closed
             exited = self._channel.exit_status_ready()

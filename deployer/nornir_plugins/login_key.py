@@ -13,7 +13,7 @@ from deployer.nornir_plugins.target import Target
 
 
 def load(target: Target) -> paramiko.PKey:
-    """Return the key of `target.key_file`, `~` expanded; raises Unreachable when it is missing, unreadable or encrypted."""
+    """Return the key of `target.key_file`, `~` expanded; raises Unreachable when missing or encrypted."""
     file = Path(target.key_file).expanduser()
     try:
         return _read(file, file.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Progress on stderr while a run goes on: one plain line for each thing done, the same on a terminal and in a log."""
+"""Progress on stderr while a run goes on: one plain line for each thing done."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DIM, _RED, _END = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 class Progress:
-    """Nornir Processor: `ctl1: restarting nova-conductor (2.1 s)` when a step is done, and each host's failure.
+    """Nornir Processor: `ctl1: restarting nova-conductor (2.1 s)` when a step is done; each host's failure.
 
-    On a terminal also when a step begins, dimmed (no colours with NO_COLOR, https://no-color.org). `quiet` prints nothing.
+    On a terminal also when a step begins, dimmed (no colours with NO_COLOR, https://no-color.org).
     """
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:

@@ -34,8 +34,8 @@ class RunInterrupted(Interrupted):
 class DeadlineRunner:
     """Runs a task over hosts in `num_workers` threads, for at most `deadline` seconds.
 
-    Hosts not done by then fail with DeadlineExceeded. The first Ctrl-C lets running hosts finish and starts no other,
-    the second breaks their sessions off; either way RunInterrupted follows.
+    Hosts not done by then fail with DeadlineExceeded. The first Ctrl-C lets running hosts finish and starts
+    no other, the second breaks their sessions off; either way RunInterrupted follows.
     """
 
     def __init__(self, num_workers: int = 20, deadline: float | None = None) -> None:
@@ -65,13 +65,13 @@ class DeadlineRunner:
 
 
 def abandoned() -> bool:
-    """Return whether the runner gave up on the host this thread works for; false outside the runner's threads."""
+    """Return whether the runner gave up on the host this thread works for."""
     worker = threading.current_thread()
     return isinstance(worker, _Worker) and worker.wave.abandoned
 
 
 class _Wave:
-    """The hosts of one run: `waiting` and `outcomes` are shared with the workers, the rest is the main thread's."""
+    """The hosts of one run: `waiting` and the outcomes are shared with the workers."""
 
     def __init__(self, task: Task, hosts: list[Host]) -> None:
         self.task = task
@@ -104,7 +104,7 @@ class _Wave:
                 self.never_started.append(self.waiting.popleft().name)
 
     def break_off(self) -> list[str]:
-        """Close the sessions of hosts still running and return their names: their agents finish the step in hand."""
+        """Close the sessions of hosts still running (agents finish the step in hand); return the names."""
         self.abandoned = True
         running = [host for host in self.hosts if host.name not in {*self._outcomes, *self.never_started}]
         for host in running:
@@ -113,7 +113,7 @@ class _Wave:
         return [host.name for host in running]
 
     def result(self, late: Callable[[Host], Exception] | None = None) -> AggregatedResult:
-        """Return the outcomes in the order of the hosts; with `late`, a failure for each host that has none."""
+        """Return the outcomes in the order of the hosts; with `late`, a failure for each that has none."""
         result = AggregatedResult(self.task.name)
         outcomes = dict(self._outcomes)
         for host in self.hosts:

@@ -23,7 +23,7 @@ _PING = frames.encode({"id": 0, "op": "ping"})
 
 
 class AgentSession:
-    """One agent process on one channel of `transport`, started at the first request; `host` is for messages."""
+    """One agent process on one channel of `transport`, started at the first request; `host` names it."""
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class AgentSession:
         """Return the agent's answer; `deadline` in seconds from now, `on_event` gets each event's object.
 
         Raises Unreachable (the agent cannot be started), ConnectionLost, DeadlineExceeded, and what the agent
-        reports: Locked, StalePlan, StepFailed, HostError. After DeadlineExceeded the agent may still be at work;
-        its late answer is dropped.
+        reports: Locked, StalePlan, StepFailed, HostError. After DeadlineExceeded the agent may still be at
+        work; its late answer is dropped.
         """
         with self._asking:
             ends_at = time.monotonic() + deadline
@@ -91,7 +91,7 @@ class AgentSession:
         return result
 
     def close(self) -> None:
-        """End the session. An idle agent is given 2 s to exit, so that its lock is free; one at work is cut off."""
+        """End the session: an idle agent has 2 s to exit and so to free its lock, one at work is cut off."""
         self._stop.set()
         if self._asking.acquire(blocking=False):
             try:

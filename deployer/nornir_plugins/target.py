@@ -30,7 +30,7 @@ class Target:
         return f"{self.host}:{self.port}"
 
     def bastion(self, where: str) -> Target:
-        """Return the login for a jump host `[user@]host[:port]`; key, known_hosts and waits are the host's own."""
+        """Return the login for a jump host `[user@]host[:port]`; key and waits are the host's own."""
         user, _, address = where.rpartition("@")
         host, _, port = address.rpartition(":") if _has_port(address) else (address, "", "")
         if not host or not (port or str(SSH_PORT)).isdigit():
