@@ -24,7 +24,7 @@ class Plan:
     @property
     def changed(self) -> bool:
         """Whether anything is to be done anywhere."""
-        return self.brokers.changed or any(project.changed for project in self.projects)
+        return bool(self.brokers.waves) or any(project.changed for project in self.projects)
 
     def waves(self) -> list[Wave]:
         """Return all that is to be done, in order, with what the brokers are expected to need after a first round."""
@@ -40,5 +40,5 @@ class Plan:
 
 def make_plan(deployment: Deployment, facts: Facts) -> Plan:
     """Return the plan; raises ConfigurationError with every obstacle found. Nothing is touched."""
-    brokers = plan_cluster(deployment, facts, deployment.erlang_cookie)
+    brokers = plan_cluster(deployment, facts)
     return Plan(deployment, brokers, tuple(plan_projects(deployment, facts)))

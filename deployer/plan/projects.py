@@ -33,7 +33,7 @@ class ProjectPlan:
 
     def write_wave(self) -> Wave:
         """Return the write of every changed file of the project, on all its hosts at once."""
-        intents = {host: (edit.intent(),) for host, edit in self.edits.items()}
+        intents: dict[str, tuple[Intent, ...]] = {host: (edit.intent(),) for host, edit in self.edits.items()}
         return Wave(f"{self.project.name}: write configuration", self.scope, intents)
 
     def restart_waves(self, timeout: float) -> list[Wave]:

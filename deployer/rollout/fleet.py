@@ -12,7 +12,7 @@ from nornir.core.task import Result
 
 from deployer.errors import HostError, HostsFailed, HybridmsgError
 from deployer.model.deployment import Deployment, Host
-from deployer.nornir_plugins import register
+from deployer.nornir_plugins.register import register
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from deployer.errors import HybridmsgError, Interrupted, UnfinishedRun
 from deployer.ini import IniFile
@@ -18,19 +17,11 @@ from deployer.rollout.backend import bring_brokers
 from deployer.rollout.bus import Bus, Question
 from deployer.rollout.carry import Carrier
 from deployer.rollout.fleet import Fleet
+from deployer.rollout.outcome import Migration
 from deployer.rollout.undo import read_journals, undo_project
 
 BASELINE_TIMEOUT = 5.0
 """Seconds that a server has to answer on the bus it is on before anything changes."""
-
-
-@dataclass
-class Migration:
-    """What a migration did: `run` is None when there was nothing to do; `checks` is the verification after it."""
-
-    plan: Plan
-    run: Run | None = None
-    checks: list[Check] = field(default_factory=list)
 
 
 def migrate(deployment: Deployment, store: RunStore, progress: Progress, planned: Callable[[Plan], None]) -> Migration:

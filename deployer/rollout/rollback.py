@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.errors import ConfigurationError, Mistake
@@ -15,31 +14,8 @@ from deployer.plan.expected import RpcServer
 from deployer.plan.observed import HostFacts
 from deployer.rollout.bus import Bus
 from deployer.rollout.fleet import Fleet
+from deployer.rollout.outcome import Restored, Rollback
 from deployer.rollout.undo import read_journals, undo_project
-
-
-@dataclass(frozen=True)
-class Restored:
-    """One file or unit of a host after a rollback; `same` when it is what it was before the run."""
-
-    host: str
-    what: str
-    same: bool
-    detail: str
-
-
-@dataclass
-class Rollback:
-    """What a rollback did; `checks` holds an answer over the wire for every server that answered before the run."""
-
-    run: Run
-    restored: list[Restored] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-
-    @property
-    def whole(self) -> bool:
-        """Whether all is as before."""
-        return all(one.same for one in self.restored) and all(check.ok for check in self.checks)
 
 
 def rollback(deployment: Deployment, store: RunStore, progress: Progress, *, force: bool = False) -> Rollback:

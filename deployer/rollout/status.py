@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from deployer.errors import HybridmsgError
-from deployer.journal.runs import Run, RunStore
+from deployer.journal.runs import RunStore
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
-from deployer.plan.observed import HostFacts
-from deployer.plan.planner import Plan, make_plan
+from deployer.plan.planner import make_plan
 from deployer.plan.query import facts_query
 from deployer.rollout.fleet import Fleet
+from deployer.rollout.outcome import Status
 from tasks.facts import read_facts
-
-
-@dataclass
-class Status:
-    """`plan` is None while a host could not be asked (`errors` says why); `last` is the newest recorded run."""
-
-    deployment: Deployment
-    facts: dict[str, HostFacts]
-    errors: dict[str, HybridmsgError]
-    plan: Plan | None = None
-    problem: HybridmsgError | None = None
-    last: Run | None = field(default=None)
 
 
 def status(deployment: Deployment, store: RunStore, progress: Progress) -> Status:

@@ -1,0 +1,66 @@
+"""The program `hybridmsg`: its verbs, and what ends it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+
+from deployer import __version__
+from deployer.cli.migrate import migrate
+from deployer.cli.plan import plan
+from deployer.cli.rollback import rollback
+from deployer.cli.status import status
+from deployer.cli.verify import verify
+from deployer.errors import ConfigurationError, HybridmsgError, Interrupted
+
+EPILOG = """\b
+Exit codes:
+  0    done, or nothing to do
+  1    wrong usage or configuration; nothing was touched
+  2    plan: changes are pending
+  3    some hosts failed, or something does not answer
+  4    a host is unreachable
+  5    another run holds a host
+  6    a host changed since it was read; nothing was done there
+  130  interrupted
+
+\b
+Shell completion: eval "$(_HYBRIDMSG_COMPLETE=bash_source hybridmsg)"   (or zsh_source, fish_source)
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="hybridmsg")
+def cli() -> None:
+    """Bring an OpenStack cloud to the messaging its inventory describes, prove it over the wire, and go back.
+
+    Start with `plan`: it reads the hosts and changes nothing.
+    """
+
+
+for command in (plan, migrate, verify, status, rollback):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the program on the command line's words and exit."""
+    for asked_to_stop in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked_to_stop, signal.default_int_handler)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """Run one command and return its exit code; every error ends as one message on stderr."""
+    try:
+        return int(cli.main(words, prog_name="hybridmsg", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return ConfigurationError.exit_code
+    except HybridmsgError as error:
+        click.echo(f"hybridmsg: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("hybridmsg: interrupted", err=True)
+        return Interrupted.exit_code

@@ -1,0 +1,88 @@
+"""What every verb shares: its options, how it prints, and how an error ends it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deployer.errors import HybridmsgError
+
+if TYPE_CHECKING:
+    from deployer.journal.runs import RunStore
+    from deployer.model.deployment import Deployment
+    from deployer.nornir_plugins.processor import Progress
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one call."""
+
+    inventory: Path
+    state_dir: Path | None
+    as_json: bool
+    quiet: bool
+
+    def deployment(self) -> Deployment:
+        """Read and validate the inventory; raises ConfigurationError with every mistake."""
+        from deployer.model.inventory import load_deployment
+
+        found = load_deployment(self.inventory)
+        for key in found.generated_secrets:
+            self.progress().event("", f"generated {key} in the secrets file of {self.inventory}")
+        return found
+
+    def store(self) -> RunStore:
+        """Return the record of runs."""
+        from deployer.journal.runs import RunStore, default_state_dir
+
+        return RunStore(self.state_dir or default_state_dir())
+
+    def progress(self) -> Progress:
+        """Return where progress is told: stderr."""
+        from deployer.nornir_plugins.processor import Progress
+
+        return Progress(quiet=self.quiet)
+
+    def emit(self, document: dict[str, Any]) -> None:
+        """Print one JSON document, the only thing on stdout."""
+        click.echo(json.dumps(document, indent=1))
+
+
+def verb(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the shared options, as one `settings` argument, and JSON errors when JSON is asked for."""
+
+    @click.option(
+        "-i",
+        "--inventory",
+        required=True,
+        envvar="HYBRIDMSG_INVENTORY",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Directory of hosts.yaml, groups.yaml and defaults.yaml.",
+    )
+    @click.option(
+        "--state-dir",
+        envvar="HYBRIDMSG_STATE_DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where runs are recorded. Default: /var/lib/hybridmsg-controller for root, else XDG's state directory.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout instead of tables.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+    @functools.wraps(function)
+    def wrapped(inventory: Path, state_dir: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:  # noqa: FBT001  # click passes options by keyword
+        settings = Settings(inventory, state_dir, as_json, quiet)
+        try:
+            return function(settings, **options)
+        except HybridmsgError as error:
+            if as_json:
+                from deployer.report.documents import error_document
+
+                settings.emit(error_document(error))
+            raise
+
+    return wrapped

@@ -1,0 +1,27 @@
+"""hybridmsg rollback."""
+
+from __future__ import annotations
+
+import click
+
+from deployer.cli.options import Settings, verb
+from deployer.errors import HostError
+
+
+@click.command()
+@click.option("--force", is_flag=True, help="Put files back even where somebody changed them since: their edits are lost.")
+@verb
+def rollback(settings: Settings, *, force: bool) -> int:
+    """Undo the last run: every file byte for byte, with mode and owner, and what ran before runs again.
+
+    Brokers are left running. Exits 6 when a file is no longer what the run left, and leaves that project alone.
+    """
+    from deployer.report import console, documents
+    from deployer.rollout.rollback import rollback as undo
+
+    done = undo(settings.deployment(), settings.store(), settings.progress(), force=force)
+    if settings.as_json:
+        settings.emit(documents.rollback_document(done))
+    else:
+        console.show_rollback(done)
+    return 0 if done.whole else HostError.exit_code

@@ -1,0 +1,118 @@
+"""The reports for people: results on stdout, with rich; colours only where a terminal wants them (NO_COLOR)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deployer.plan.checks import Check
+from deployer.plan.planner import Plan
+from deployer.plan.steps import Wave
+from deployer.rollout.outcome import Rollback, Status
+
+_DIFF_STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
+
+
+def console() -> Console:
+    """Return the console for results; lines are never cut where the output is no terminal."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=160, soft_wrap=True)
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the waves in order, then each file's diff, equal diffs of several hosts once."""
+    out = console()
+    if not plan.changed:
+        out.print("Nothing to do: every host is as the inventory says.")
+        return
+    for number, wave in enumerate(plan.waves(), 1):
+        out.print(f"[bold]{number:2}. {wave.title}[/bold]{'  (one host after the other)' if wave.serial else ''}")
+        for reasons, hosts in _grouped(wave):
+            out.print(f"    {', '.join(hosts)}: {'; '.join(reasons)}", markup=False)
+    for diff, hosts in _diffs(plan):
+        out.print()
+        out.print(f"[bold]{', '.join(hosts)}[/bold]")
+        for line in diff.splitlines():
+            out.print(Text(line, style=_style(line)))
+    servers = sum(len(project.servers) for project in plan.projects)
+    out.print(f"\n{servers} RPC servers must answer on the bus afterwards.")
+
+
+def show_checks(checks: Sequence[Check], title: str) -> None:
+    """Print a verification as a table."""
+    table = Table(title=title, title_justify="left")
+    for column in ("project", "what", "target", "holds", "answer", "ms", "asked from"):
+        table.add_column(column, justify="right" if column == "ms" else "left")
+    for check in checks:
+        holds = Text("yes", style="green") if check.ok else Text("NO", style="bold red")
+        took = "" if check.ms is None else f"{check.ms:.0f}"
+        table.add_row(check.project, check.kind, check.target, holds, check.detail, took, check.asked_from)
+    failed = sum(not check.ok for check in checks)
+    console().print(table)
+    console().print(f"{len(checks) - failed} of {len(checks)} checks hold.")
+
+
+def show_rollback(done: Rollback) -> None:
+    """Print what is as before, and every difference."""
+    table = Table(title=f"Rolled back run {done.run.run}", title_justify="left")
+    for column in ("host", "file or unit", "as before", "detail"):
+        table.add_column(column)
+    for one in done.restored:
+        table.add_row(one.host, one.what, Text("yes", style="green") if one.same else Text("NO", style="bold red"), one.detail)
+    out = console()
+    out.print(table)
+    if done.checks:
+        show_checks(done.checks, "Servers that answered before the run")
+    same = sum(one.same for one in done.restored)
+    out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers were left as they are.")
+
+
+def show_status(found: Status) -> None:
+    """Print hosts, what is pending, and the last run."""
+    table = Table(title="Hosts", title_justify="left")
+    for column in ("host", "address", "groups", "reachable", "units running"):
+        table.add_column(column)
+    for host in found.deployment.hosts.values():
+        facts = found.facts.get(host.name)
+        reachable = Text("yes", style="green") if facts else Text(str(found.errors[host.name]), style="red")
+        running = ", ".join(unit.name for unit in facts.units.values() if unit.running) if facts else ""
+        table.add_row(host.name, host.address, ", ".join(host.groups), reachable, running)
+    out = console()
+    out.print(table)
+    out.print(_pending(found))
+    last = found.last
+    if last is None:
+        out.print("Last run: none is recorded here.")
+    else:
+        error = f": {last.error}" if last.error else ""
+        out.print(f"Last run: {last.run} ({last.command} by {last.who}), {last.state}{error}", markup=False)
+
+
+def _pending(found: Status) -> str:
+    if found.problem is not None:
+        return f"Cannot be planned: {found.problem}"
+    if found.plan is None:
+        return "What is pending cannot be known while a host is unreachable."
+    return "Changes are pending: see `hybridmsg plan`." if found.plan.changed else "In line with the inventory."
+
+
+def _grouped(wave: Wave) -> Iterable[tuple[tuple[str, ...], list[str]]]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for host, intents in wave.intents.items():
+        groups.setdefault(tuple(intent.reason for intent in intents), []).append(host)
+    return groups.items()
+
+
+def _diffs(plan: Plan) -> Iterable[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for project in plan.projects:
+        for host, edit in project.edits.items():
+            groups.setdefault(edit.diff(), []).append(host)
+    return groups.items()
+
+
+def _style(line: str) -> str:
+    return next((style for start, style in _DIFF_STYLES.items() if line.startswith(start)), "")

@@ -1,0 +1,86 @@
+"""The reports for programs: plain dicts for JSON. `schema` rises when a key changes its meaning or goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError
+from deployer.plan.checks import Check
+from deployer.plan.planner import Plan
+from deployer.rollout.outcome import Migration, Rollback, Status
+
+SCHEMA = 1
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """Return the plan: its waves in order, the masked diff of each file, and the servers that must answer after it."""
+    return {
+        "schema": SCHEMA,
+        "changed": plan.changed,
+        "waves": [
+            {"title": wave.title, "scope": wave.scope, "hosts": {host: [one.reason for one in intents] for host, intents in wave.intents.items()}}
+            for wave in plan.waves()
+        ],
+        "files": [
+            {"host": host, "path": edit.path, "diff": edit.diff()}
+            for project in plan.projects
+            for host, edit in project.edits.items()
+        ],
+        "expected": [server.record() for project in plan.projects for server in project.servers],
+    }
+
+
+def migration_document(done: Migration) -> dict[str, Any]:
+    """Return what a migration did; `run` is null when there was nothing to do."""
+    return {
+        "schema": SCHEMA,
+        "changed": done.run is not None,
+        "run": done.run.run if done.run else None,
+        "plan": plan_document(done.plan),
+        "checks": [check.record() for check in done.checks],
+    }
+
+
+def checks_document(checks: Sequence[Check]) -> dict[str, Any]:
+    """Return a verification."""
+    return {"schema": SCHEMA, "ok": all(check.ok for check in checks), "checks": [check.record() for check in checks]}
+
+
+def rollback_document(done: Rollback) -> dict[str, Any]:
+    """Return what a rollback put back, file by file and unit by unit."""
+    return {
+        "schema": SCHEMA,
+        "run": done.run.run,
+        "whole": done.whole,
+        "restored": [one.__dict__ for one in done.restored],
+        "checks": [check.record() for check in done.checks],
+    }
+
+
+def status_document(found: Status) -> dict[str, Any]:
+    """Return where the cloud stands; `pending` is null while it cannot be known."""
+    last = found.last
+    return {
+        "schema": SCHEMA,
+        "hosts": {
+            name: {"reachable": name in found.facts, "error": str(found.errors[name]) if name in found.errors else None}
+            for name in found.deployment.hosts
+        },
+        "pending": found.plan.changed if found.plan else None,
+        "problem": str(found.problem) if found.problem else None,
+        "last_run": {key: getattr(last, key) for key in ("run", "command", "state", "who", "when", "ended", "error", "projects")}
+        if last
+        else None,
+    }
+
+
+def error_document(error: HybridmsgError) -> dict[str, Any]:
+    """Return an error: its kind, its message and the exit code; each mistake or host apart where there are several."""
+    parts: list[str] = []
+    if isinstance(error, ConfigurationError):
+        parts = [str(mistake) for mistake in error.mistakes]
+    if isinstance(error, HostsFailed):
+        parts = [str(one) for one in error.errors.values()]
+    found = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code, "parts": parts}
+    return {"schema": SCHEMA, "error": found}

@@ -1,0 +1,58 @@
+"""What the verbs return: data only, for the reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deployer.errors import HybridmsgError
+from deployer.journal.runs import Run
+from deployer.model.deployment import Deployment
+from deployer.plan.checks import Check
+from deployer.plan.observed import HostFacts
+from deployer.plan.planner import Plan
+
+
+@dataclass
+class Migration:
+    """What a migration did: `run` is None when there was nothing to do; `checks` is the verification after it."""
+
+    plan: Plan
+    run: Run | None = None
+    checks: list[Check] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One file or unit of a host after a rollback; `same` when it is what it was before the run."""
+
+    host: str
+    what: str
+    same: bool
+    detail: str
+
+
+@dataclass
+class Rollback:
+    """What a rollback did; `checks` holds an answer over the wire for every server that answered before the run."""
+
+    run: Run
+    restored: list[Restored] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all is as before."""
+        return all(one.same for one in self.restored) and all(check.ok for check in self.checks)
+
+
+@dataclass
+class Status:
+    """`plan` is None while a host could not be asked (`errors` says why) or there is a `problem` with planning; `last` is
+    the newest recorded run."""
+
+    deployment: Deployment
+    facts: dict[str, HostFacts]
+    errors: dict[str, HybridmsgError]
+    plan: Plan | None = None
+    problem: HybridmsgError | None = None
+    last: Run | None = None
