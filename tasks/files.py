@@ -7,21 +7,27 @@ from nornir.core.task import Result, Task
 from deployer.model.secrets import Blob
 from deployer.plan.diff import unified_diff
 from deployer.plan.observed import HostFacts
+from deployer.plan.query import query
 from deployer.plan.steps import Intent
 from tasks.session import ask
 from tasks.steps import STEP_DEADLINE, apply_own
 
 
 def write_file(
-    task: Task, path: str, content: str | Blob, mode: int | None = None, user: str | None = None, group: str | None = None
+    task: Task,
+    path: str,
+    content: str | Blob,
+    mode: int | None = None,
+    user: str | None = None,
+    group: str | None = None,
 ) -> Result:
     """Write `content` to `path`; `mode`, `user` and `group` are kept where None. Result.diff is masked.
 
     Raises StalePlan when the file changes in between, StepFailed when it cannot be written. Obeys Nornir's dry run.
     """
     after = Blob(content.encode()) if isinstance(content, str) else content
-    query = {"files": {path: None}, "units": [], "packages": [], "programs": [], "rabbitmq": False}
-    fact = HostFacts.of(task.host.name, ask(task, "facts", query, STEP_DEADLINE), {}).files[path]
+    answer = ask(task, "facts", query([path], []), STEP_DEADLINE)
+    fact = HostFacts.of(task.host.name, answer, {}).files[path]
     diff = unified_diff(path, fact.content.reveal() if fact.content else None, after.reveal())
     if task.is_dry_run():
         return Result(host=task.host, result=f"would write {path}", diff=diff, changed=bool(diff))

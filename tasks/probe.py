@@ -13,7 +13,7 @@ PROBE_GRACE = 20.0
 
 
 def probe_bus(task: Task, requests: Mapping[str, Mapping[str, Any]]) -> Result:
-    """Run the probe asked of this host; the Result's `answer` attribute is the probe's answer (docs/architecture.md)."""
+    """Run the probe asked of this host; the Result's `answer` attribute is the probe's own answer."""
     own = requests[task.host.name]
     answer = ask(task, "probe", dict(own), float(own["timeout"]) + PROBE_GRACE)["answer"]
     answered = [target for target in answer["targets"] if target["answered"]]

@@ -47,7 +47,7 @@ def apply_own(task: Task, intents: Sequence[Intent], deadline: float = STEP_DEAD
 def undo_steps(
     task: Task, run: str, steps: Mapping[str, Sequence[str]], *, force: bool = False, deadline: float = STEP_DEADLINE
 ) -> Result:
-    """Undo steps of a run by id, newest first; raises StalePlan when a file is not what the run left (unless `force`)."""
+    """Undo steps of a run by id, newest first; raises StalePlan for a file changed since (unless `force`)."""
     own = list(steps.get(task.host.name, ()))
     answer = ask(task, "undo", {"run": run, "steps": own, "force": force}, deadline)
     changed = [outcome["id"] for outcome in answer["results"] if outcome["changed"]]

@@ -13,8 +13,8 @@ from deployer.cli.options import Settings, verb
 def migrate(settings: Settings, *, dry_run: bool) -> int:
     """Bring every host to what the inventory says: brokers first, then project after project.
 
-    After each restart the rollout waits for an answer over the wire. A project that does not answer goes back to what it
-    was, on all its hosts, and the run stops there. A second migrate finds nothing to do. Ctrl-C finishes the step in
+    After each restart the rollout waits for an answer over the wire. A project that does not answer goes back to what
+    it was, on all its hosts, and the run stops there. A second migrate finds nothing to do. Ctrl-C finishes the step in
     hand, puts the project in hand back and stops.
     """
     from deployer.cli.plan import plan

@@ -9,7 +9,7 @@ from deployer.errors import HostError
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Put files back even where somebody changed them since: their edits are lost.")
+@click.option("--force", is_flag=True, help="Put files back even where they were changed since: those edits are lost.")
 @verb
 def rollback(settings: Settings, *, force: bool) -> int:
     """Undo the last run: every file byte for byte, with mode and owner, and what ran before runs again.

@@ -13,8 +13,8 @@ from deployer.errors import GateFailed
 def verify(settings: Settings) -> int:
     """Prove over the wire that every RPC server answers and that notifications arrive.
 
-    Each server is pinged from a service's own host in that service's own interpreter and configuration; a notification is
-    published and read back on a topic of its own. Exits 3 when anything does not hold.
+    Each server is pinged from a service's own host in that service's own interpreter and configuration; a
+    notification is published and read back on a topic of its own. Exits 3 when anything does not hold.
     """
     from deployer.report import console, documents
     from deployer.rollout.verify import verify as ask

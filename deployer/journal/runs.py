@@ -25,7 +25,7 @@ State = Literal["running", "done", "failed", "interrupted", "rolled back"]
 
 
 def default_state_dir() -> Path:
-    """Return where runs are recorded: the system's place for root, else the user's (XDG base directory specification)."""
+    """Return where runs are recorded: the system's place for root, else the user's (XDG base directories)."""
     if os.geteuid() == 0:
         return Path("/var/lib/hybridmsg-controller")
     return Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")) / "hybridmsg"
@@ -33,8 +33,8 @@ def default_state_dir() -> Path:
 
 @dataclass
 class Run:
-    """One recorded run. `files` maps host and path to the file's identity before and after; `units` host and unit to
-    its active and enabled state before; `baseline` lists the servers expected and whether each answered before;
+    """One recorded run. `files` maps host and path to the file's identity before it; `units` host and unit to its
+    active and enabled state before; `baseline` lists the servers expected and whether each answered before;
     `projects` names those that the run changed and that it left changed."""
 
     run: str

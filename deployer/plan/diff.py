@@ -13,7 +13,7 @@ _WHOLLY_SECRET = re.compile(r"\.erlang\.cookie|sasldb2?|\.key")
 
 
 def unified_diff(path: str, before: bytes | None, after: bytes | None) -> str:
-    """Return the diff in GNU's unified format; None is an absent file, equal contents give an empty text."""
+    """Return the diff in GNU's unified format; None is an absent file, equal contents give no text."""
     if before == after:
         return ""
     names = ["/dev/null" if content is None else path for content in (before, after)]

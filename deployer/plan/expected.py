@@ -52,8 +52,8 @@ def unit_states(project: ProjectDeployment, facts: HostFacts) -> dict[str, dict[
 def servers_on(project: ProjectDeployment, facts: HostFacts, ini: IniFile) -> list[RpcServer]:
     """Return the RPC servers that the host's active units make up.
 
-    The server name is [DEFAULT] host, else the host's own name (oslo.messaging Target.server as every catalogued service
-    sets it). Units whose servers carry a backend's name (cinder-volume) are known from the bus only.
+    The server name is [DEFAULT] host, else the host's own name (Target.server as every catalogued service sets it).
+    Units whose servers carry a backend's name (cinder-volume) are known from the bus only.
     """
     name = ini.get("DEFAULT", "host") or facts.hostname
     servers = []

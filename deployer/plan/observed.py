@@ -12,7 +12,7 @@ from deployer.model.secrets import Blob
 
 @dataclass(frozen=True)
 class FileFact:
-    """A file on a host; `content` is None when the file is absent. `real` is the path behind symlinks, `mode` the bits."""
+    """A file on a host; `content` is None when it is absent. `real` is the path behind symlinks, `mode` the bits."""
 
     path: str
     exists: bool

@@ -91,7 +91,8 @@ def expected_servers(deployment: Deployment, project: ProjectDeployment, facts: 
     """Return the servers that must answer: of the active units, and of the consumers the brokers show today."""
     hosts = [facts[host.name] for host in project.hosts]
     named = [server for fact in hosts for server in servers_on(project, fact, read_service_file(fact, project))]
-    consumers = [seen for host in deployment.rabbitmq for seen in (facts[host.name].rabbitmq or {}).get("consumers", [])]
+    brokers = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
+    consumers = [seen for broker in brokers for seen in broker.get("consumers", [])]
     return tuple(merge(named, servers_seen(project, consumers)))
 
 

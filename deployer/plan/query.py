@@ -1,7 +1,8 @@
-"""What has to be asked of a host: the arguments of the agent's `facts`, so that one exchange answers all of the plan."""
+"""What is asked of a host: arguments of the agent's `facts`, such that one exchange answers all of the plan."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from deployer.model.deployment import Deployment, Host
@@ -19,10 +20,19 @@ def facts_query(deployment: Deployment, host: Host, before: HostFacts | None) ->
     if broker:
         units.add(UNIT)
         files.add(CONF)
+    asked = query(files, units)
+    asked["files"] |= {path: known.get(path) for path in files}
+    if broker:
+        asked["rabbitmq"] = {"peers": [peer.name for peer in deployment.rabbitmq]}
+    return asked
+
+
+def query(files: Iterable[str], units: Iterable[str]) -> dict[str, Any]:
+    """Return the `facts` arguments for some files, whole, and units."""
     return {
-        "files": {path: known.get(path) for path in sorted(files)},
+        "files": dict.fromkeys(sorted(files)),
         "units": sorted(units),
         "packages": [],
         "programs": [],
-        "rabbitmq": {"peers": [peer.name for peer in deployment.rabbitmq]} if broker else False,
+        "rabbitmq": False,
     }

@@ -37,16 +37,17 @@ class FileEdit:
 
     def intent(self) -> Intent:
         """Return the write, bound to the bytes the edit was made from."""
-        args = {"path": self.path, "content_b64": self.after.base64(), "mode": None, "user": None, "group": None}
+        kept = {"mode": None, "user": None, "group": None}
+        args = {"path": self.path, "content_b64": self.after.base64(), **kept}
         return Intent("file.write", args, f"write {self.path}", self.fact.preimage())
 
 
 def read_service_file(facts: HostFacts, project: ProjectDeployment) -> IniFile:
-    """Parse the project's main file; raises ConfigurationError when it is missing, FileRefused when it cannot be edited."""
+    """Parse the project's main file; raises ConfigurationError when it is missing, FileRefused when it is unsafe."""
     path = project.project.files[0]
     fact = facts.files[path]
     if fact.content is None:
-        problem = f"does not exist. Install {project.name} on the host, or take the host out of the group {project.name}"
+        problem = f"does not exist. Install {project.name} there, or take the host out of the group {project.name}"
         raise ConfigurationError([Mistake(f"{facts.host}: {path}", "", problem)])
     try:
         return IniFile.parse(fact.content.reveal(), path)
@@ -59,7 +60,7 @@ def edit_service_file(
 ) -> FileEdit:
     """Return the edit that brings the project's file on this host to its transports.
 
-    `listen` holds the notify URLs of the projects whose notifications a listener consumes; empty for every other project.
+    `listen` holds the notify URLs of all projects that notify: what a listener, and nothing else, reads.
     """
     ini = read_service_file(facts, project)
     if project.project.notifies:

@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Wave:
-    """Intents for some hosts at once, or host after host when `serial`; `gate` names what must answer after each host."""
+    """Intents for some hosts at once, or host after host when `serial`."""
 
     title: str
     scope: str

@@ -47,9 +47,10 @@ def show_checks(checks: Sequence[Check], title: str) -> None:
     for column in ("project", "what", "target", "holds", "answer", "ms", "asked from"):
         table.add_column(column, justify="right" if column == "ms" else "left")
     for check in checks:
-        holds = Text("yes", style="green") if check.ok else Text("NO", style="bold red")
         took = "" if check.ms is None else f"{check.ms:.0f}"
-        table.add_row(check.project, check.kind, check.target, holds, check.detail, took, check.asked_from)
+        table.add_row(
+            check.project, check.kind, check.target, _yes_or_no(holds=check.ok), check.detail, took, check.asked_from
+        )
     failed = sum(not check.ok for check in checks)
     console().print(table)
     console().print(f"{len(checks) - failed} of {len(checks)} checks hold.")
@@ -61,7 +62,7 @@ def show_rollback(done: Rollback) -> None:
     for column in ("host", "file or unit", "as before", "detail"):
         table.add_column(column)
     for one in done.restored:
-        table.add_row(one.host, one.what, Text("yes", style="green") if one.same else Text("NO", style="bold red"), one.detail)
+        table.add_row(one.host, one.what, _yes_or_no(holds=one.same), one.detail)
     out = console()
     out.print(table)
     if done.checks:
@@ -112,6 +113,10 @@ def _diffs(plan: Plan) -> Iterable[tuple[str, list[str]]]:
         for host, edit in project.edits.items():
             groups.setdefault(edit.diff(), []).append(host)
     return groups.items()
+
+
+def _yes_or_no(*, holds: bool) -> Text:
+    return Text("yes", style="green") if holds else Text("NO", style="bold red")
 
 
 def _style(line: str) -> str:

@@ -19,7 +19,11 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "schema": SCHEMA,
         "changed": plan.changed,
         "waves": [
-            {"title": wave.title, "scope": wave.scope, "hosts": {host: [one.reason for one in intents] for host, intents in wave.intents.items()}}
+            {
+                "title": wave.title,
+                "scope": wave.scope,
+                "hosts": {host: [one.reason for one in intents] for host, intents in wave.intents.items()},
+            }
             for wave in plan.waves()
         ],
         "files": [
@@ -60,7 +64,7 @@ def rollback_document(done: Rollback) -> dict[str, Any]:
 
 def status_document(found: Status) -> dict[str, Any]:
     """Return where the cloud stands; `pending` is null while it cannot be known."""
-    last = found.last
+    told = ("run", "command", "state", "who", "when", "ended", "error", "projects")
     return {
         "schema": SCHEMA,
         "hosts": {
@@ -69,9 +73,7 @@ def status_document(found: Status) -> dict[str, Any]:
         },
         "pending": found.plan.changed if found.plan else None,
         "problem": str(found.problem) if found.problem else None,
-        "last_run": {key: getattr(last, key) for key in ("run", "command", "state", "who", "when", "ended", "error", "projects")}
-        if last
-        else None,
+        "last_run": {key: getattr(found.last, key) for key in told} if found.last else None,
     }
 
 

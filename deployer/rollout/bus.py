@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -53,7 +53,7 @@ class Bus:
                 unasked += [_unasked(server) for server in servers]
         return unasked + self.ask(questions, timeout, notify=notify)
 
-    def verify(self, expected: dict[str, Sequence[RpcServer]], timeout: float) -> list[Check]:
+    def verify(self, expected: Mapping[str, Sequence[RpcServer]], timeout: float) -> list[Check]:
         """Return a check for every expected server, a notification round by project, and each listener's consumers."""
         projects = [(project, expected.get(project.name, ())) for project in self._fleet.deployment.projects]
         return self.ask_projects(projects, timeout, notify=True) + self._listeners(timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nornir import InitNornir
 from nornir.core.filter import F
@@ -12,12 +12,15 @@ from nornir.core.task import Result
 
 from deployer.errors import HostError, HostsFailed, HybridmsgError
 from deployer.model.deployment import Deployment, Host
-from deployer.nornir_plugins.register import register
+from deployer.nornir_plugins import register
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query
 from tasks.facts import read_facts
 from tasks.steps import lock_host
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Fleet:
@@ -40,7 +43,7 @@ class Fleet:
             logging={"enabled": False},
         ).with_processors([progress])
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -60,7 +63,7 @@ class Fleet:
     ) -> tuple[dict[str, Result], dict[str, HybridmsgError]]:
         """Run one task on some hosts at once; return the Results of those that did it and the errors of the others.
 
-        Hosts that failed in an earlier wave are asked again when named: who runs is said here, never by Nornir's memory.
+        Hosts that failed in an earlier wave are asked again when named: Nornir's own memory of them is cleared.
         """
         names = list(hosts)
         if not names:

@@ -1,4 +1,4 @@
-"""Bring the cloud to what its inventory describes: brokers first, then project after project, each proven before the next."""
+"""Bring the cloud to what its inventory describes: brokers first, then project by project, each proven first."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ BASELINE_TIMEOUT = 5.0
 def migrate(deployment: Deployment, store: RunStore, progress: Progress, planned: Callable[[Plan], None]) -> Migration:
     """Migrate; `planned` is called with the plan before anything changes.
 
-    A project whose servers do not answer on the new bus goes back to the old one as a whole, and the run stops there:
-    GateFailed or HostsFailed. Raises ConfigurationError, HostsFailed of Unreachable or Locked before anything is touched.
+    A project whose servers do not answer on the new bus goes back as a whole, and the run stops there: GateFailed or
+    HostsFailed. Raises ConfigurationError, HostsFailed of Unreachable or Locked before anything is touched.
     """
     unfinished = next((run for run in store.runs() if run.state == "running"), None)
     with Fleet(deployment, progress) as fleet:
@@ -68,7 +68,8 @@ class _Rollout:
             if project.changed:
                 self._carry_project(project)
         self._fleet.observe()
-        checks = self._bus.verify({one.project.name: one.servers for one in plan.projects}, plan.deployment.timeouts.gate)
+        expected = {one.project.name: one.servers for one in plan.projects}
+        checks = self._bus.verify(expected, plan.deployment.timeouts.gate)
         self._bus.must_hold("verify", checks)
         return checks
 

@@ -47,8 +47,10 @@ class Rollback:
 
 @dataclass
 class Status:
-    """`plan` is None while a host could not be asked (`errors` says why) or there is a `problem` with planning; `last` is
-    the newest recorded run."""
+    """Where the cloud stands; `last` is the newest recorded run.
+
+    `plan` is None while a host could not be asked (`errors` says why) or planning has a `problem`.
+    """
 
     deployment: Deployment
     facts: dict[str, HostFacts]

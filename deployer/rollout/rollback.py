@@ -12,6 +12,7 @@ from deployer.nornir_plugins.processor import Progress
 from deployer.plan.checks import Check
 from deployer.plan.expected import RpcServer
 from deployer.plan.observed import HostFacts
+from deployer.plan.query import query
 from deployer.rollout.bus import Bus
 from deployer.rollout.fleet import Fleet
 from deployer.rollout.outcome import Restored, Rollback
@@ -42,16 +43,14 @@ def rollback(deployment: Deployment, store: RunStore, progress: Progress, *, for
 
 
 def _compare(run: Run, fleet: Fleet) -> list[Restored]:
-    queries = {
-        host: {"files": dict.fromkeys(files), "units": sorted(run.units[host]), "packages": [], "programs": [], "rabbitmq": False}
-        for host, files in run.files.items()
-    }
+    queries = {host: query(files, run.units[host]) for host, files in run.files.items()}
     facts = fleet.ask_facts(queries)
     return [one for host in run.files for one in [*_files(run, facts[host]), *_units(run, facts[host])]]
 
 
 def _files(run: Run, facts: HostFacts) -> list[Restored]:
-    return [_same(facts.host, path, before, facts.files[path].identity()) for path, before in run.files[facts.host].items()]
+    recorded = run.files[facts.host].items()
+    return [_same(facts.host, path, before, facts.files[path].identity()) for path, before in recorded]
 
 
 def _units(run: Run, facts: HostFacts) -> list[Restored]:

@@ -43,7 +43,7 @@ def undo_project(fleet: Fleet, run: str, project: ProjectDeployment, journals: E
 
 
 def _standing(journals: Entries, scope: str, kinds: frozenset[str]) -> dict[str, list[str]]:
-    """Return, by host, the steps of these kinds that were begun and not undone: a failed restart left a stopped unit."""
+    """Return, by host, the steps of these kinds that were begun and not undone; a failed restart left a unit dead."""
     standing = {
         host: [
             entry["step"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from deployer.journal.runs import RunStore
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
@@ -23,7 +21,7 @@ def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[
     with Fleet(deployment, progress) as fleet:
         facts = fleet.observe()
         recorded = _recorded(store)
-        expected: dict[str, Sequence[RpcServer]] = {
+        expected = {
             project.name: merge(expected_servers(deployment, project, facts), recorded.get(project.name, []))
             for project in deployment.projects
         }

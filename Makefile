@@ -1,0 +1,56 @@
+# Everything that hybridmsg needs, from a clean clone on a fresh Debian or Ubuntu machine. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: help check lint types imports unit ssh lab test demo lab-up lab-down lab-status clean
+
+help: ## Show this.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml tests/setup.sh
+	@tests/setup.sh $(VENV)
+	@touch $@
+
+check: lint types imports unit ## Lint, types, import contracts and unit tests, in under a minute.
+
+lint: $(STAMP)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	@$(VENV)/bin/mypy
+
+imports: $(STAMP)
+	@$(VENV)/bin/lint-imports
+
+unit: $(STAMP) ## Unit tests only.
+	@$(PYTHON) -m pytest -q tests/unit
+
+ssh: $(STAMP) ## Tests against a real local sshd.
+	@$(PYTHON) -m pytest -q tests/ssh
+
+lab: $(STAMP) lab-up ## Tests on the lab's hosts.
+	@HYBRIDMSG_LAB=1 tests/run.sh lab
+
+test: $(STAMP) ## Everything this machine can run: check, SSH tests, lab tests.
+	@tests/run.sh
+
+demo: $(STAMP) ## The main job, shown in the lab: migrate, prove, roll back. CLEAN=1 tears the lab down afterwards.
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) -m tests.lab.demo $(if $(CLEAN),--clean)
+
+lab-up: $(STAMP) ## Boot the lab, or heal it.
+	@$(PYTHON) -m tests.lab up
+
+lab-down: ## Tear the lab down: nothing of it stays.
+	@python3 -m tests.lab down
+
+lab-status: ## Show the lab's hosts.
+	@python3 -m tests.lab status
+
+clean: lab-down ## Tear the lab down and remove the virtual environment.
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
