@@ -1,0 +1,67 @@
+"""What a host gets of its own before it boots first: name, keys, machine-id, its address in services' configs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.lab import keys
+from tests.lab.layout import OPERATOR, LabHost, Layout
+from tests.lab.network import GATEWAY
+from tests.lab.recipes import iniset
+
+_USERS = {"root": (0, "root"), "deploy": (1000, "home/deploy"), "asks": (1001, "home/asks")}
+# One controller answers oslo.messaging's ping and the others do not, so that a deployer meets both.
+_PINGING = "ctl1"
+_PROJECT_FILES = {"nova": "nova.conf", "cinder": "cinder.conf", "heat": "heat.conf"}
+
+
+def hosts_file(hosts: Iterable[LabHost]) -> bytes:
+    """Return /etc/hosts as every host has it."""
+    lines = ["127.0.0.1 localhost", f"{GATEWAY} repository"]
+    lines += [f"{host.address} {host.name}" for host in hosts]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def known_hosts_file(layout: Layout, hosts: Iterable[LabHost]) -> bytes:
+    """Return the operator's known_hosts: each host by name and by address."""
+    lines = [f"{host.name},{host.address} {keys.host_public_key(layout, host.name)}\n" for host in hosts]
+    return "".join(lines).encode()
+
+
+def seed(layout: Layout, host: LabHost, hosts: list[LabHost], root: Path) -> None:
+    """Write the host's own files into its root, which is mounted and not booted."""
+    identity = keys.ensure_identity(layout, host.name)
+    _put(root / "etc/hostname", f"{host.name}\n".encode())
+    _put(root / "etc/hosts", hosts_file(hosts))
+    _put(root / "etc/machine-id", (identity / "machine-id").read_bytes(), 0o444)
+    for suffix, mode in (("", 0o600), (".pub", 0o644)):
+        _put(root / f"etc/ssh/{keys.HOST_KEY}{suffix}", (identity / f"{keys.HOST_KEY}{suffix}").read_bytes(), mode)
+    operator = keys.ensure_operator_key(layout)
+    for uid, home in _USERS.values():
+        _put(root / home / ".ssh/authorized_keys", operator.with_suffix(".pub").read_bytes(), 0o600, uid)
+    if host.name == OPERATOR:
+        _put(root / "root/.ssh/id_ed25519", operator.read_bytes(), 0o600)
+        _put(root / "root/.ssh/known_hosts", known_hosts_file(layout, hosts))
+    if host.image == "controller":
+        _seed_controller(host, root)
+
+
+def _seed_controller(host: LabHost, root: Path) -> None:
+    for project, file in _PROJECT_FILES.items():
+        options = []
+        if project in ("nova", "cinder"):  # what their packages write when installed on the host itself
+            options.append(("DEFAULT", "my_ip", host.address))
+        if host.name == _PINGING:
+            options.append(("DEFAULT", "rpc_ping_enabled", "true"))
+        iniset.edit(root / "etc" / project / file, options)
+
+
+def _put(file: Path, data: bytes, mode: int = 0o644, owner: int = 0) -> None:
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(data)
+        os.fchmod(handle.fileno(), mode)
+        os.fchown(handle.fileno(), owner, owner)
