@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 
@@ -46,6 +47,9 @@ for command in (plan, migrate, verify, status, rollback):
 
 def main() -> None:
     """Run the program on the command line's words and exit."""
+    for library in ("nornir", "paramiko"):
+        # Without a handler Python prints their errors, tracebacks included; ours name the host and the remedy.
+        logging.getLogger(library).addHandler(logging.NullHandler())
     for asked_to_stop in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(asked_to_stop, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
