@@ -9,13 +9,12 @@ from nornir.core.inventory import ConnectionOptions, Inventory
 
 from deployer.model.deployment import Host
 from deployer.model.inventory_files import InventoryFiles
-from deployer.model.inventory_schema import CONNECTION
+from deployer.model.inventory_schema import CONNECTION, SSH_PORT
 from deployer.model.membership import find_cycle
 from deployer.model.shape_check import did_you_mean
-from deployer.model.yaml_source import KeyPath
+from deployer.model.yaml_source import KeyPath, YamlFile
 
 RABBITMQ, QDROUTERD = "rabbitmq", "qdrouterd"
-SSH_PORT = 22
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1", re.IGNORECASE)
 
 
@@ -39,12 +38,13 @@ def check_hosts(files: InventoryFiles, inventory: Inventory, roles: Collection[s
     """Record hosts that have no address, share one, do nothing, or are reached by an impossible way."""
     parameters = {name: host.get_connection_parameters(CONNECTION) for name, host in inventory.hosts.items()}
     _check_addresses(files, parameters)
+    _check_logins(files, parameters)
     _check_jump_hosts(files, parameters)
     jump_hosts = {_extra(options, "jump_host") for options in parameters.values()}
     for name, host in inventory.hosts.items():
         named = {group.name for group in host.extended_groups()}
-        if not named & set(roles) and name not in jump_hosts and not _blamed(files, (name, "groups")):
-            problem = f"does nothing: it is in no role. Add it to a group of {', '.join(roles)}, or remove it"
+        if not named & set(roles) and name not in jump_hosts and not _blamed(files.hosts_file, (name, "groups")):
+            problem = f"does nothing: it has no role. Add it to one of {', '.join(roles)}, or remove it"
             files.hosts_file.refuse((name,), problem)
         if QDROUTERD in named:
             problem = (
@@ -58,7 +58,7 @@ def _check_addresses(files: InventoryFiles, parameters: dict[str, ConnectionOpti
     owners: dict[tuple[str, int, str], str] = {}
     for name, options in parameters.items():
         if not options.hostname:
-            if not _blamed(files, (name, "hostname")):
+            if not _blamed(files.hosts_file, (name, "hostname")):
                 files.hosts_file.refuse((name,), "has no address. Add: hostname: ADDRESS")
             continue
         # Behind different jump hosts one address is different machines.
@@ -70,21 +70,33 @@ def _check_addresses(files: InventoryFiles, parameters: dict[str, ConnectionOpti
             files.hosts_file.refuse((name, "hostname"), problem)
 
 
+def _check_logins(files: InventoryFiles, parameters: dict[str, ConnectionOptions]) -> None:
+    """One mistake for all hosts: what is missing is missing in defaults.yaml, most of the time."""
+    nameless = [name for name, options in parameters.items() if not options.username]
+    keyless = [name for name, options in parameters.items() if not _extra(options, "key_file")]
+    path: KeyPath = ("connection_options", CONNECTION, "extras", "key_file")
+    wanted: list[tuple[KeyPath, list[str]]] = [(("username",), nameless), (path, keyless)]
+    for where, names in wanted:
+        if names and not _blamed(files.defaults_file, where):
+            problem = f"is given nowhere for {', '.join(names)}. Set it here for all hosts, or for each"
+            files.defaults_file.refuse(where, problem)
+
+
 def _check_jump_hosts(files: InventoryFiles, parameters: dict[str, ConnectionOptions]) -> None:
     for name, options in parameters.items():
         jump = _extra(options, "jump_host")
+        if not jump or "@" in jump or ":" in jump:
+            continue
         path: KeyPath = (name, "connection_options", CONNECTION, "extras", "jump_host")
-        if jump and "@" not in jump and ":" not in jump and jump not in parameters:
-            problem = f'jump_host "{jump}" is no host of this inventory{did_you_mean(jump, parameters)}'
+        if jump not in parameters:
+            problem = f'no host of this inventory is called "{jump}"{did_you_mean(jump, parameters)}'
             files.hosts_file.refuse(path, f"{problem}. Or write user@host:port")
-        chain = [name]
-        while jump in parameters and jump not in chain:
-            chain.append(jump)
-            jump = _extra(parameters[jump], "jump_host")
-        if jump == name:
-            way = " -> ".join([*chain, name])
-            remedy = "Give the jump host extras of its own, with no jump_host"
-            files.hosts_file.refuse(path, f"is reached only by way of itself: {way}. {remedy}")
+        elif jump == name:
+            problem = "is its own jump host. Give it extras of its own, with no jump_host"
+            files.hosts_file.refuse(path, problem)
+        elif (next_jump := _extra(parameters[jump], "jump_host")) and next_jump != jump:
+            problem = f'"{jump}" is itself behind a jump host. Take one that is reached directly'
+            files.hosts_file.refuse(path, problem)
 
 
 def check_projects(files: InventoryFiles, catalogue: Collection[str]) -> None:
@@ -114,7 +126,8 @@ def _extra(options: ConnectionOptions, key: str) -> str:
     return str((options.extras or {}).get(key) or "")
 
 
-def _blamed(files: InventoryFiles, path: KeyPath) -> bool:
-    """Whether something at or below `path` is already named as wrong: what follows from it is no news."""
-    prefix = ".".join(["hosts", *map(str, path)])
-    return any(mistake.path.startswith(prefix) for mistake in files.hosts_file.mistakes)
+def _blamed(file: YamlFile, path: KeyPath) -> bool:
+    """Whether something around, at or below `path` is already named as wrong: what follows is no news."""
+    prefix = ".".join([file.label, *map(str, path)])
+    paths = [mistake.path for mistake in file.mistakes]
+    return any(path.startswith(prefix) or prefix.startswith(f"{path}.") or not path for path in paths)

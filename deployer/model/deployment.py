@@ -15,7 +15,7 @@ PolicyValue = str | int | float | bool | list[str]
 
 @dataclass(frozen=True)
 class Host:
-    """One host: SSH answers at `address`:`port`, brokers at `address`; `username` "" is who runs hybridmsg.
+    """One host: SSH answers at `address`:`port`, brokers at `address`; it logs in as `username`.
 
     `groups` are all groups, nested ones too, in Nornir's order of inheritance.
     """

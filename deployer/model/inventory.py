@@ -12,7 +12,6 @@ from deployer.model.catalogue import Project, load_catalogue
 from deployer.model.cross_checks import (
     QDROUTERD,
     RABBITMQ,
-    SSH_PORT,
     check_brokers,
     check_groups,
     check_hosts,
@@ -28,8 +27,8 @@ from deployer.model.deployment import (
     Timeouts,
 )
 from deployer.model.inventory_files import InventoryFiles, read_inventory
-from deployer.model.inventory_schema import CONNECTION, HA_POLICY, RabbitmqSettings, Settings
-from deployer.model.membership import build_inventory
+from deployer.model.inventory_schema import CONNECTION, HA_POLICY, SSH_PORT, RabbitmqSettings, Settings
+from deployer.model.membership import build_inventory, resolve_jump_hosts
 from deployer.model.passwords import ERLANG_COOKIE, load_or_generate, password_key
 from deployer.model.secrets import Secret
 
@@ -66,11 +65,14 @@ def load_deployment(directory: Path) -> Deployment:
 
 
 def load_inventory(directory: Path) -> Inventory:
-    """Return the same directory as Nornir's inventory; unlike SimpleInventory it knows the roles unasked.
+    """Return the same directory as Nornir's inventory; unlike SimpleInventory it knows the roles unasked,
+    and jump hosts by their name in the inventory.
 
     Raises ConfigurationError with every mistake found.
     """
-    return _checked(directory, load_catalogue())[1]
+    inventory = _checked(directory, load_catalogue())[1]
+    resolve_jump_hosts(inventory)
+    return inventory
 
 
 def _checked(directory: Path, catalogue: Mapping[str, Project]) -> tuple[InventoryFiles, Inventory]:

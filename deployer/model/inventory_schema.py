@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from deployer.model.deployment import BrokerSettings, Limits, Timeouts
 
 CONNECTION = "hybridmsg_ssh"
+SSH_PORT = 22
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 
 
@@ -81,7 +82,7 @@ class SshExtras(Shape):
     become: Literal["none", "sudo"] | None = None
     jump_host: Annotated[Text, AfterValidator(_jump_host)] | None = None
     connect_timeout: Seconds | None = None
-    keepalive: Annotated[float, Field(ge=0, le=86400)] | None = None
+    keepalive: Annotated[int, Field(ge=0, le=86400)] | None = None
 
 
 class Attributes(Shape):

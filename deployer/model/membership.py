@@ -9,7 +9,7 @@ from nornir.core.inventory import ConnectionOptions, Group, Groups, Hosts, Inven
 from nornir.core.inventory import Defaults as NornirDefaults
 from nornir.core.inventory import Host as NornirHost
 
-from deployer.model.inventory_schema import Attributes, Connections, Defaults, Element
+from deployer.model.inventory_schema import CONNECTION, SSH_PORT, Attributes, Connections, Defaults, Element
 
 Member = TypeVar("Member", NornirHost, Group)
 _ATTRIBUTES = tuple(Attributes.model_fields)
@@ -58,6 +58,19 @@ def _attributes(source: Attributes) -> dict[str, Any]:
 def _connections(options: Connections) -> dict[str, ConnectionOptions]:
     written = options.model_dump(exclude_unset=True, exclude_none=True)
     return {plugin: ConnectionOptions(**values) for plugin, values in written.items()}
+
+
+def resolve_jump_hosts(inventory: Inventory) -> None:
+    """Write user@address:port for each jump_host that is a host's name: a plugin sees one host only."""
+    options = {name: host.get_connection_parameters(CONNECTION) for name, host in inventory.hosts.items()}
+    for name, host in inventory.hosts.items():
+        extras = options[name].extras or {}
+        jump = options.get(str(extras.get("jump_host")))
+        if jump:
+            address = f"[{jump.hostname}]" if ":" in str(jump.hostname) else jump.hostname
+            way = f"{jump.username}@{address}:{jump.port or SSH_PORT}"
+            options[name].extras = {**extras, "jump_host": way}
+            host.connection_options[CONNECTION] = options[name]
 
 
 def find_cycle(groups: Mapping[str, Element]) -> list[str]:

@@ -62,7 +62,7 @@ def _load_or_generate(path: Path, wanted: list[str], directory: int) -> tuple[di
     values = {key: _generate() for key in missing}
     if missing:
         try:
-            _append(path, values, directory)
+            _append(path, file.data, values, directory)
         except OSError as error:
             problem = f"cannot be written: {error.strerror}"
             raise ConfigurationError([Mistake(str(path), "", problem)]) from None
@@ -121,7 +121,7 @@ def _generate() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(32))
 
 
-def _append(path: Path, values: dict[str, str], directory: int) -> None:
+def _append(path: Path, present: dict[str, object], values: dict[str, str], directory: int) -> None:
     """Replace the file by itself plus `values`, atomically; refuse what would not read back."""
     before = path.read_bytes() if path.exists() else b""
     newline = b"\r\n" if b"\r\n" in before else b"\n"
@@ -135,7 +135,7 @@ def _append(path: Path, values: dict[str, str], directory: int) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         written = read_yaml(Path(temporary), confidential=True)
-        if written.mistakes or any(written.data.get(key) != value for key, value in values.items()):
+        if written.mistakes or written.data != {**present, **values}:
             problem = f"nothing can be appended to it. Add by hand: {', '.join(values)}"
             raise ConfigurationError([Mistake(str(path), "", problem)])
         Path(temporary).replace(path)

@@ -55,6 +55,7 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return "is missing"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = text.replace("a valid dictionary", "a mapping")
     if detail["type"].endswith("_type"):
         text += f", not {_kind(detail['input'])}"
     return text

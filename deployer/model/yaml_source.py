@@ -14,6 +14,7 @@ from deployer.errors import Mistake
 
 KeyPath = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
+_UNUSABLE = object()  # a value that is already named as wrong: left out, so that it is named once
 
 
 @dataclass
@@ -25,6 +26,7 @@ class YamlFile:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     label: str = ""
+    confidential: bool = False
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of `path`, or of the nearest thing around it that has one."""
@@ -49,7 +51,7 @@ def read_yaml(path: Path, label: str = "", *, confidential: bool = False) -> Yam
 
     `label` leads the paths of its mistakes; of a `confidential` file no content ever gets into one.
     """
-    file = YamlFile(str(path), label=label)
+    file = YamlFile(str(path), label=label, confidential=confidential)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -57,30 +59,30 @@ def read_yaml(path: Path, label: str = "", *, confidential: bool = False) -> Yam
     except OSError as error:
         file.refuse((), f"cannot be read: {error.strerror}")
     else:
-        _parse(file, text, confidential=confidential)
+        _parse(file, text)
     return file
 
 
-def _parse(file: YamlFile, text: str, *, confidential: bool) -> None:
+def _parse(file: YamlFile, text: str) -> None:
     yaml = YAML(typ="safe", pure=True)
     try:
         root = yaml.compose(text)
     except YAMLError as error:
-        file.mistakes.append(_syntax_mistake(file.name, error, confidential=confidential))
+        file.mistakes.append(_syntax_mistake(file, error))
         return
     if root is None:
         return
     if not isinstance(root, MappingNode):
         file.refuse((), "must be a mapping of names to settings (key: value lines)")
         return
-    file.data = _Builder(yaml, file).mapping(root, (), ())
+    file.data = _Builder(yaml, file).mapping(root, (), (root,))
 
 
-def _syntax_mistake(name: str, error: YAMLError, *, confidential: bool) -> Mistake:
+def _syntax_mistake(file: YamlFile, error: YAMLError) -> Mistake:
     mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
-    detail = f": {error.problem}" if isinstance(error, MarkedYAMLError) and not confidential else ""
+    detail = f": {error.problem}" if isinstance(error, MarkedYAMLError) and not file.confidential else ""
     hint = ". Indent with spaces, not tabs" if "\\t" in detail else ""
-    return Mistake(name, "", f"YAML syntax error{detail}{hint}", mark.line + 1 if mark else None)
+    return Mistake(file.name, "", f"YAML syntax error{detail}{hint}", mark.line + 1 if mark else None)
 
 
 @dataclass
@@ -94,39 +96,41 @@ class _Builder:
         self.file.lines.setdefault(path, node.start_mark.line + 1)
         if node in inside:
             self.file.refuse(path, "an alias that contains itself")
-            return None
+            return _UNUSABLE
         if isinstance(node, MappingNode):
             return self.mapping(node, path, (*inside, node))
         if isinstance(node, SequenceNode):
-            return [self.value(item, (*path, i), (*inside, node)) for i, item in enumerate(node.value)]
+            items = [self.value(item, (*path, i), (*inside, node)) for i, item in enumerate(node.value)]
+            return [item for item in items if item is not _UNUSABLE]
         return self.scalar(node, path)
 
     def scalar(self, node: Node, path: KeyPath) -> Any:
         try:
             return self.yaml.constructor.construct_object(node)
         except (YAMLError, ValueError):
-            self.file.refuse(path, f"a value of a kind not known here ({node.tag})")
-            return None
+            kind = "" if self.file.confidential else f" ({node.tag})"
+            self.file.refuse(path, f"a value of a kind not known here{kind}. Put it in quotes if it is text")
+            return _UNUSABLE
 
     def mapping(self, node: MappingNode, path: KeyPath, inside: tuple[Node, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
-                merged = self.merge(value_node, path, inside) | merged
-                continue
-            key = self.key(key_node, path)
+                result = self.merge(value_node, path, inside) | result
+        own: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            key = None if key_node.tag == _MERGE else self.key(key_node, path)
             if key is None:
                 continue
-            line = key_node.start_mark.line + 1
-            here = (*path, key)
-            if key in result:
-                first = self.file.lines[here]
-                self.file.refuse(here, f"is named twice, on lines {first} and {line}. Keep one", line)
+            here, line = (*path, key), key_node.start_mark.line + 1
+            if key in own:
+                self.file.refuse(here, f"is named twice, on lines {own[key]} and {line}. Keep one", line)
                 continue
-            self.file.lines[here] = line
-            result[key] = self.value(value_node, here, inside)
-        return merged | result
+            own[key] = self.file.lines[here] = line
+            value = self.value(value_node, here, inside)
+            if value is not _UNUSABLE:
+                result[key] = value
+        return result
 
     def key(self, node: Node, path: KeyPath) -> str | None:
         if isinstance(node, ScalarNode):

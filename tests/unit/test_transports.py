@@ -1,0 +1,81 @@
+"""Group membership decides the buses, and oslo.messaging reads the URLs as they were meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+from oslo_messaging.transport import TransportURL as OsloURL
+
+from deployer.model.catalogue import load_catalogue
+from deployer.model.deployment import BrokerSettings, Deployment, Host, ProjectDeployment
+from deployer.model.secrets import Secret
+from deployer.model.transports import Transport, resolve
+
+NOVA = load_catalogue()["nova"]
+PASSWORD = "correct horse"
+
+
+def deployment(*addresses: str, port: int = 5672, password: str = PASSWORD) -> Deployment:
+    hosts = tuple(Host(f"msg{i}", address, 22, "deploy", ("rabbitmq",)) for i, address in enumerate(addresses))
+    controller = Host("ctl1", "10.0.0.9", 22, "deploy", ("nova",))
+    project = ProjectDeployment("nova", NOVA, (controller,), "/nova", "nova", Secret(password))
+    return Deployment(
+        directory=Path(),
+        hosts={host.name: host for host in (*hosts, controller)},
+        rabbitmq=hosts,
+        qdrouterd=(),
+        projects=(project,),
+        broker=BrokerSettings(port=port),
+    )
+
+
+def rpc(of: Deployment) -> Transport:
+    return resolve(of, of.projects[0]).rpc
+
+
+def test_both_buses_are_the_rabbitmq_group_in_its_order() -> None:
+    of = deployment("10.0.0.2", "10.0.0.1", port=5673)
+    transports = resolve(of, of.projects[0])
+    expected = Transport(
+        driver="rabbit",
+        hosts=("10.0.0.2", "10.0.0.1"),
+        port=5673,
+        tls=False,
+        vhost="/nova",
+        user="nova",
+        password=Secret(PASSWORD),
+    )
+    assert (transports.rpc, transports.notify) == (expected, expected)
+
+
+def test_the_url_has_all_that_a_nova_cell_template_needs() -> None:
+    url = rpc(deployment("msg1", "msg2", password="hunter22")).url().reveal()
+    assert url == "rabbit://nova:hunter22@msg1:5672,nova:hunter22@msg2:5672//nova?ssl=0"
+
+
+def test_tls_shows_in_the_query() -> None:
+    assert replace(rpc(deployment("msg1")), tls=True).url().reveal().endswith("?ssl=1")
+
+
+def test_host_names_are_lower_case() -> None:
+    assert "@msg1.example:5672" in rpc(deployment("MSG1.Example")).url().reveal()
+
+
+@pytest.mark.parametrize("password", ["a/b#c?d,e$f%20g", "sp ace&=+", "::@@[]", "p\u00e4ss\u20acword"])
+def test_oslo_messaging_reads_back_what_was_meant(password: str) -> None:
+    text = rpc(deployment("msg1", "10.0.0.2", "fd00::3", password=password)).url().reveal()
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[])
+    url = OsloURL.parse(conf, text)
+    assert (url.transport, url.virtual_host, url.query) == ("rabbit", "/nova", {"ssl": "0"})
+    assert [(host.hostname, host.port, host.username, host.password) for host in url.hosts] == [
+        (name, 5672, "nova", password) for name in ("msg1", "10.0.0.2", "fd00::3")
+    ]
+
+
+def test_a_transport_shows_no_password() -> None:
+    transport = rpc(deployment("msg1"))
+    assert "correct" not in f"{transport!r}{transport}{transport.url()!r}"
