@@ -5,6 +5,7 @@ A torn last line (a crash while writing) was never acted upon and is cut off; an
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -67,11 +68,8 @@ class Journal:
         """Write one line durably, with its time (UTC) and its checksum."""
         stamped = {**line, "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
         text = json.dumps({**stamped, "sum": _checksum(stamped)}) + "\n"
-        descriptor = os.open(self._lines, os.O_WRONLY | os.O_APPEND)
-        with files.named(str(self._lines), "written"), open(descriptor, "ab") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(descriptor)
+        with files.named(str(self._lines), "written"):
+            _append(self._lines, text.encode())
 
     def entries(self) -> list[Json]:
         """Return every line, oldest first; raises RefusedError when one is damaged."""
@@ -124,6 +122,19 @@ def history(state: Path, run: str | None) -> list[Json]:
     except FileNotFoundError:
         return []
     return sorted((Journal(state, name).about() for name in names), key=lambda about: str(about["when"]))
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append durably or not at all: a part of a line, left by a full disk, would damage the next one."""
+    with open(path, "ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def _checksum(entry: Json) -> str:
