@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from nornir import InitNornir
+from nornir.core import Nornir
 from nornir.core.filter import F
+from nornir.core.processor import Processors
 from nornir.core.task import Result
 
 from deployer.errors import HostError, HostsFailed, HybridmsgError
 from deployer.model.deployment import Deployment, Host
-from deployer.nornir_plugins import register
+from deployer.model.inventory import load_inventory
 from deployer.nornir_plugins.processor import Progress
+from deployer.nornir_plugins.runner import DeadlineRunner
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query
 from tasks.facts import read_facts
@@ -30,18 +32,15 @@ class Fleet:
     """
 
     def __init__(self, deployment: Deployment, progress: Progress) -> None:
-        register()
-        directory = deployment.directory
-        options = {f"{kind}_file": str(directory / f"{kind}s.yaml") for kind in ("host", "group")}
-        options["defaults_file"] = str(directory / "defaults.yaml")
         self.deployment = deployment
         self.facts: dict[str, HostFacts] = {}
         self._contents: dict[str, bytes] = {}
-        self._nornir = InitNornir(
-            inventory={"plugin": "SimpleInventory", "options": options},
-            runner={"plugin": "hybridmsg_threads", "options": {"num_workers": deployment.limits.parallel}},
-            logging={"enabled": False},
-        ).with_processors([progress])
+        # Not InitNornir: its logging tells task arguments, and it knows no role that groups.yaml leaves out.
+        self._nornir = Nornir(
+            inventory=load_inventory(deployment.directory),
+            runner=DeadlineRunner(deployment.limits.parallel),
+            processors=Processors([progress]),
+        )
 
     def __enter__(self) -> Self:
         return self
