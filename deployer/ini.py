@@ -216,8 +216,8 @@ def _decode(data: bytes, name: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        # The exception holds the file's bytes, and with them its passwords: it must not be chained.
-        raise FileRefused(name, "the file is not UTF-8", "Save it as UTF-8", line) from None
+    # Raised out here because UnicodeDecodeError holds the whole file, passwords too: it must not be the context.
+    raise FileRefused(name, "the file is not UTF-8", "Save it as UTF-8", line)
 
 
 def _append(container: Section | ConfigUpdater, block: Comment | Space, line: str) -> None:
