@@ -17,9 +17,7 @@ _NOISE_LIMIT = 1 << 16
 _INSTALL_PYTHON = "Install python3 (3.9 or newer) on the host, or put it in the PATH that sudo and sshd give"
 
 
-def start_agent(
-    transport: paramiko.Transport, *, host: str, become: str, bundle: bytes, timeout: float
-) -> Link:
+def start_agent(transport: paramiko.Transport, *, host: str, become: str, bundle: bytes, timeout: float) -> Link:
     """Return the streams of an agent that has its code; raises Unreachable, ConnectionLost."""
     nonce = secrets.token_hex(8)
     program = ["sudo", "-n"] if become == "sudo" else []

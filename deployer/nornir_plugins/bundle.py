@@ -17,8 +17,8 @@ _PACKAGES = ("agent", "probe")
 # A fixed date keeps the bytes the same from run to run.
 _DATE = (2020, 1, 1, 0, 0, 0)
 
-# Run by the host's python3 as `-c BOOT NONCE`. The frames move to descriptors of their own, which programs that
-# the agent starts do not inherit; what is printed to stdout later lands on stderr. The zip touches no disk.
+# Run by the host's python3 as `-c BOOT NONCE`. The frames move to descriptors of their own, which no program the
+# agent starts inherits; what is printed to stdout later lands on stderr. The zip touches no disk.
 BOOT = """\
 import os, sys
 if sys.version_info < (3, 9):

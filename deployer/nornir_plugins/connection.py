@@ -42,9 +42,7 @@ class HostConnection:
         target = from_parameters(hostname, username, port, extras)
         become = str(extras.get("become") or "none")
         if become not in {"none", "sudo"}:
-            raise Unreachable(
-                target.address, f"become is {become!r}", "Set it to none or sudo in the inventory"
-            )
+            raise Unreachable(target.address, f"become is {become!r}", "Set it to none or sudo in the inventory")
         jump_host = extras.get("jump_host")
         transport = self._dial_behind(target, str(jump_host)) if jump_host else dial(target)
         self._session = AgentSession(transport, host=target.address, become=become)

@@ -133,14 +133,10 @@ def _exchange_keys(transport: paramiko.Transport, target: Target) -> None:
             "Check that sshd answers there: the port is open but silent",
         )
     if isinstance(error, IncompatiblePeer):
-        raise Unreachable(
-            target.address, str(error), "Update the SSH server: it offers no algorithm held safe today"
-        )
+        raise Unreachable(target.address, str(error), "Update the SSH server: it offers no algorithm held safe today")
     if isinstance(error, (EOFError, ConnectionError)) or "banner" in str(error):
         raise TransientRefusal(target.address, *_CLOSED_EARLY)
-    raise Unreachable(
-        target.address, f"no SSH session: {error or 'negotiation failed'}", "Check the sshd's own log"
-    )
+    raise Unreachable(target.address, f"no SSH session: {error or 'negotiation failed'}", "Check the sshd's own log")
 
 
 def _authenticate(transport: paramiko.Transport, target: Target, key: paramiko.PKey) -> None:

@@ -29,9 +29,7 @@ class Decoder:
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
             if length > _LONGEST:
-                raise ValueError(
-                    f"a frame of {length} bytes: something else than the agent writes to its stream"
-                )
+                raise ValueError(f"a frame of {length} bytes: something else than the agent writes to its stream")
             end = _LENGTH.size + length
             if len(self._buffer) < end:
                 return

@@ -51,9 +51,7 @@ def _unknown(shown: paramiko.PKey, target: Target, known: KnownHosts) -> HostKey
     )
 
 
-def _changed(
-    shown: paramiko.PKey, target: Target, known: KnownHosts, keys: list[KnownKey]
-) -> HostKeyRejected:
+def _changed(shown: paramiko.PKey, target: Target, known: KnownHosts, keys: list[KnownKey]) -> HostKeyRejected:
     same_type = [key for key in keys if key.kind == shown.get_name()]
     expected = (same_type or keys)[0]
     name = lookup_name(target.host, target.port)

@@ -34,17 +34,15 @@ class Link:
 
     @property
     def exit_status(self) -> int | None:
-        """The program's exit status, None while unknown."""
-        return self._channel.recv_exit_status() if self._channel.exit_status_ready() else None
+        """The program's exit status, None when it is not told soon after the end of the streams."""
+        told = self._channel.status_event.wait(_AFTER_EXIT)
+        return self._channel.exit_status if told else None
 
     @property
     def open(self) -> bool:
         """Whether the far end can still be spoken to."""
         return not (
-            self.torn
-            or self._channel.closed
-            or self._channel.eof_received
-            or self._channel.exit_status_ready()
+            self.torn or self._channel.closed or self._channel.eof_received or self._channel.exit_status_ready()
         )
 
     def send(self, data: bytes, ends_at: float) -> None:

@@ -49,11 +49,7 @@ class AgentSession:
     @property
     def alive(self) -> bool:
         """Whether another request can be made; never true again once false."""
-        return (
-            not self._stop.is_set()
-            and self._transport.is_active()
-            and (self._link is None or self._link.open)
-        )
+        return not self._stop.is_set() and self._transport.is_active() and (self._link is None or self._link.open)
 
     def request(
         self,

@@ -34,9 +34,7 @@ class Target:
         user, _, address = where.rpartition("@")
         host, _, port = address.rpartition(":") if _has_port(address) else (address, "", "")
         if not host or not (port or str(SSH_PORT)).isdigit():
-            raise Unreachable(
-                self.address, f"jump_host {where!r} is not user@host:port", "Correct it in the inventory"
-            )
+            raise Unreachable(self.address, f"jump_host {where!r} is not user@host:port", "Correct it in the inventory")
         return replace(self, host=host.strip("[]"), port=int(port or SSH_PORT), user=user or self.user)
 
 
@@ -44,16 +42,12 @@ def _has_port(address: str) -> bool:
     return address.count(":") == 1 or "]:" in address
 
 
-def from_parameters(
-    hostname: str | None, username: str | None, port: int | None, extras: Mapping[str, Any]
-) -> Target:
+def from_parameters(hostname: str | None, username: str | None, port: int | None, extras: Mapping[str, Any]) -> Target:
     """Return the login that Nornir's parameters ask for; raises Unreachable when one is missing."""
     address = f"{hostname}:{port or SSH_PORT}"
     for name, value in (("hostname", hostname), ("username", username), ("key_file", extras.get("key_file"))):
         if not value:
-            raise Unreachable(
-                address, f"no {name} is given", "Set it in the inventory; logins are by key file only"
-            )
+            raise Unreachable(address, f"no {name} is given", "Set it in the inventory; logins are by key file only")
     return Target(
         host=str(hostname),
         port=port or SSH_PORT,
