@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from tests.lab import aptsources, layers, mounts
 from tests.lab.cgroups import Cgroup
 from tests.lab.errors import LabError
-from tests.lab.layout import CACHE
+from tests.lab.layout import CACHE, STATE
 from tests.lab.locks import held
 from tests.lab.nspawn import Kit, build_run, make_kit, update_run
 from tests.lab.progress import say, step
@@ -180,8 +181,16 @@ def _logged(name: str, argv: list[str], seconds: float) -> None:
 
 def _prune() -> None:
     current = {layers.directory(name) for name in layers.LAYERS}
-    used = mounts.lowers_in_use()
+    used = mounts.lowers_in_use() | _remembered()
     for entry in (CACHE / "layers").iterdir():
         if entry not in current and str(entry) not in used:
             say(f"images: dropping {entry.name}, which no recipe makes any more")
             shutil.rmtree(entry)
+
+
+def _remembered() -> set[str]:
+    # A host that is switched off has nothing mounted, and yet will boot from its image again.
+    found: set[str] = set()
+    for record in STATE.glob("*/hosts/*/host.json"):
+        found.update(json.loads(record.read_text(encoding="utf-8"))["lowers"])
+    return found
