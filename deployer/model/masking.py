@@ -29,11 +29,11 @@ _INLINE = re.compile(
 )
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
 _URL_IN_TEXT = re.compile(rf"({_SCHEME})(\S+)")
-# A value may hold blanks, in a password too; the next URL of a list begins with its scheme.
-_URLS_AS_VALUE = re.compile(rf"({_SCHEME})((?:(?!{_SCHEME}).)+)", re.DOTALL)
+# A value is one URL to its end, for an unencoded password may hold blanks and even what looks like the next URL.
+_URL_AS_VALUE = re.compile(rf"({_SCHEME})(.+)", re.DOTALL)
 _LOGIN = re.compile(r"([^@:/,?#\s]*):([^@:/,?#\s]*)@")
 _LOGINS = re.compile(rf"(?:{_LOGIN.pattern}[^@/,?#\s]*,)*")
-_DIFF = re.compile(r"^(?:@@ |[+-][\w#;\[])", re.MULTILINE)
+_DIFF = re.compile(r"^(?:@@ |[+-]\s*[\w#;\[\"'])", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _mask_line(line: str) -> MaskedLine:
     head, key, value, tail = found.group("head", "key", "value", "tail")
     if _TELLING_NAME.fullmatch(key):
         return MaskedLine(f"{head}{MASK}{tail}", key, (value,))
-    urls = _URLS_AS_VALUE if re.match(rf"[\"']?{_SCHEME}", value) else _URL_IN_TEXT
+    urls = _URL_AS_VALUE if re.match(rf"[\"']?{_SCHEME}", value) else _URL_IN_TEXT
     return MaskedLine(f"{head}{_mask_text(value, urls, secrets)}{tail}", key, tuple(secrets))
 
 

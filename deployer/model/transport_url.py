@@ -12,9 +12,7 @@ from deployer.model.secrets import Secret
 DEFAULT_PORT = 5672
 # What oslo_messaging.TransportURL allows unencoded in user and password, less `$`, which oslo.config expands.
 _SAFE = "&=+!*()"
-_URL = re.compile(
-    r"(?P<driver>[A-Za-z][A-Za-z0-9+.-]*)://(?P<hosts>[^/?#]*)(?P<vhost>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
-)
+_URL = re.compile(r"(?P<driver>[A-Za-z][A-Za-z0-9+.-]*)://(?P<hosts>[^/?#]*)(?P<vhost>/[^?#]*)?(?:\?(?P<query>[^#]*))?")
 
 
 @dataclass(frozen=True)
