@@ -234,8 +234,8 @@ def _notification_round(probe: Probe, result: dict[str, Any], conf: Any, _rpc: A
     receiver = Receiver()
     target = oslo_messaging.Target(topic=asked["topic"])
     listener = oslo_messaging.get_notification_listener(transport, [target], [receiver], executor="threading")
-    result["queue_deleted"] = False
     listener.start()
+    result["queue_deleted"] = False
     try:
         notifier = oslo_messaging.Notifier(
             transport, asked["publisher"], driver="messagingv2", topics=[asked["topic"]]
