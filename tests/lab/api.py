@@ -74,7 +74,7 @@ class Lab:
         with self._locked(), step(f"lab {self.layout.name}: down"):
             machine.wipe(self.layout)
             build.clear_abandoned()
-        self.layout.lock.unlink(missing_ok=True)
+            self.layout.lock.unlink(missing_ok=True)
 
     def status(self) -> list[services.Health]:
         """Return how each host is."""

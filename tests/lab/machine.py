@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -178,6 +179,8 @@ def wipe(layout: Layout) -> None:
     for leftover in _PROPAGATE.glob(f"{layout.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(layout.state, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another lab may live there
+        layout.state.parent.rmdir()
 
 
 def _is_init(pid: int) -> bool:
