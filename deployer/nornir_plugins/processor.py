@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -21,6 +22,8 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        # Each failure is told here in one line; Nornir's tracebacks come only where someone has set its log up.
+        logging.getLogger("nornir").addHandler(logging.NullHandler())
         self._stream = sys.stderr if stream is None else stream
         self._quiet = quiet
         self._terminal = self._stream.isatty()

@@ -87,9 +87,11 @@ class _Wave:
             _Worker(self).start()
 
     def report(self, host: Host, outcome: MultiResult) -> None:
+        """Take in a host's outcome, unless the host was given up: then it counts as broken off or late only."""
         with self._changed:
-            self._outcomes[host.name] = outcome
-            self._changed.notify()
+            if not self.abandoned:
+                self._outcomes[host.name] = outcome
+                self._changed.notify()
 
     def wait(self, ends_at: float | None) -> None:
         """Return when every host that was started is done, or at `ends_at` (monotonic seconds)."""
@@ -105,7 +107,8 @@ class _Wave:
 
     def break_off(self) -> list[str]:
         """Close the sessions of hosts still running (agents finish the step in hand); return the names."""
-        self.abandoned = True
+        with self._changed:
+            self.abandoned = True
         running = [host for host in self.hosts if host.name not in {*self._outcomes, *self.never_started}]
         for host in running:
             for connection in list(host.connections.values()):
@@ -115,10 +118,9 @@ class _Wave:
     def result(self, late: Callable[[Host], Exception] | None = None) -> AggregatedResult:
         """Return the outcomes in the order of the hosts; with `late`, a failure for each that has none."""
         result = AggregatedResult(self.task.name)
-        outcomes = dict(self._outcomes)
         for host in self.hosts:
-            if host.name in outcomes:
-                result[host.name] = outcomes[host.name]
+            if host.name in self._outcomes:
+                result[host.name] = self._outcomes[host.name]
             elif late is not None:
                 result[host.name] = _failure(self.task, host, late(host))
         return result

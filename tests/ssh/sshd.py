@@ -6,7 +6,6 @@ import os
 import pwd
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +93,9 @@ def start(folder: Path, client_key: Path, *lines: str, host_key_types: tuple[str
     # sshd drops privileges into this directory; Debian makes it at the service's start only.
     Path("/run/sshd").mkdir(exist_ok=True)
     process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(folder / "config"), "-E", str(folder / "log")])
-    _await_port(port, process)
-    return Sshd(folder, port, client_key, process)
+    server = Sshd(folder, port, client_key, process)
+    _await_listening(server)
+    return server
 
 
 def free_port() -> int:
@@ -116,14 +116,11 @@ def nornir_over(servers: dict[str, tuple[int, dict[str, Any]]], runner: Deadline
     return Nornir(inventory, runner=runner or DeadlineRunner())
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def _await_listening(server: Sshd) -> None:
     ends_at = time.monotonic() + 10
-    while time.monotonic() < ends_at:
-        if process.poll() is not None:
-            sys.exit(f"sshd ended with status {process.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        # sshd tells nobody when it listens: the one wait that has to be asked again.
-        time.sleep(0.02)
-    raise TimeoutError(f"sshd does not listen on port {port}")
+    while "Server listening on" not in (server.log if (server.folder / "log").exists() else ""):
+        if server.process.poll() is not None or time.monotonic() > ends_at:
+            server.process.kill()
+            raise RuntimeError(f"sshd does not listen on port {server.port}: see {server.folder}/log")
+        # sshd tells nobody when it listens, and a connection to find out would count in the tests.
+        time.sleep(0.01)

@@ -36,7 +36,7 @@ def test_a_key_that_the_server_does_not_know_is_refused_once(start: Start, conne
     server, stranger = start(), sshd.keygen(tmp_path / "stranger")
     with pytest.raises(Unreachable, match=f"login refused for user {sshd.USER} with key {stranger}"):
         connect(server, key_file=str(stranger))
-    assert server.log.count("Connection from") == 2, "the fixture's own look and one attempt"
+    assert server.log.count("Connection from") == 1
 
 
 def test_an_encrypted_key_is_named_as_such(server: Sshd, connect: Open, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_an_unknown_bastion_is_refused_and_nothing_behind_it_is_touched(start: S
     with pytest.raises(HostKeyRejected, match=str(bastion.port)):
         connect(inner, jump_host=f"{sshd.USER}@127.0.0.1:{bastion.port}")
     assert "userauth-request" not in bastion.log
-    assert inner.log.count("Connection from") == 1, "the fixture's own look only"
+    assert "Connection from" not in inner.log
 
 
 def test_a_host_that_its_bastion_cannot_reach_is_named(start: Start) -> None:
