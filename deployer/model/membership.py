@@ -75,17 +75,11 @@ def resolve_jump_hosts(inventory: Inventory) -> None:
 
 def find_cycle(groups: Mapping[str, Element]) -> list[str]:
     """Return one chain of groups that comes back to its start, like [a, b, a], or []."""
-    done: set[str] = set()
 
     def visit(name: str, chain: list[str]) -> list[str]:
         if name in chain:
             return [*chain[chain.index(name) :], name]
-        if name in done or name not in groups:
-            return []
-        for parent in groups[name].groups:
-            if cycle := visit(parent, [*chain, name]):
-                return cycle
-        done.add(name)
-        return []
+        parents = groups[name].groups if name in groups else []
+        return next((cycle for parent in parents if (cycle := visit(parent, [*chain, name]))), [])
 
     return next((cycle for name in groups if (cycle := visit(name, []))), [])

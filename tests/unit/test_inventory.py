@@ -456,6 +456,11 @@ def test_no_username_is_one_mistake_for_all_hosts(write: Write) -> None:
     check(write(defaults=defaults), "defaults.yaml", None, "defaults.username", "msg1, ctl1")
 
 
+def test_a_username_that_is_wrong_is_not_missing_as_well(write: Write) -> None:
+    defaults = dedent(DEFAULTS).replace("username: deploy", "username: 7")
+    check(write(defaults=defaults), "defaults.yaml", 1, "defaults.username", "not a number")
+
+
 def test_no_key_file_is_one_mistake_for_all_hosts(write: Write) -> None:
     path = "defaults.connection_options.hybridmsg_ssh.extras.key_file"
     check(write(defaults="username: deploy\n"), "defaults.yaml", None, path, "msg1, ctl1")
@@ -484,6 +489,12 @@ def test_a_jump_host_nobody_knows(write: Write) -> None:
 def test_a_host_that_is_its_own_jump_host(write: Write) -> None:
     path = "hosts.ctl1.connection_options.hybridmsg_ssh.extras.jump_host"
     check(write(extras("jump_host: ctl1")), "hosts.yaml", 10, path, "its own jump host")
+
+
+def test_a_jump_host_for_all_hosts_must_leave_itself_out(write: Write) -> None:
+    defaults = DEFAULTS.replace("ed25519", "ed25519, jump_host: msg1")
+    path = "hosts.msg1.connection_options.hybridmsg_ssh.extras.jump_host"
+    check(write(defaults=defaults), "hosts.yaml", 1, path, "its own jump host")
 
 
 def test_a_jump_host_behind_a_jump_host(write: Write) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,14 +93,16 @@ def test_no_temporary_file_stays_behind(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["secrets.yaml"]
 
 
-def _generate(path: Path) -> str:
-    return load_or_generate(path, [NOVA])[0][NOVA].reveal()
-
-
 def test_runs_at_the_same_time_agree(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        values = pool.map(_generate, [tmp_path / "secrets.yaml"] * 8)
-    assert len(set(values)) == 1
+    runs = 8
+    at_once = threading.Barrier(runs)
+
+    def run(_: int) -> str:
+        at_once.wait()
+        return reveal(tmp_path / "secrets.yaml", NOVA)[0][NOVA]
+
+    with ThreadPoolExecutor(runs) as pool:
+        assert len(set(pool.map(run, range(runs)))) == 1
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o700])
