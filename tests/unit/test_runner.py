@@ -156,7 +156,7 @@ def test_an_interrupt_lets_the_running_host_finish_and_starts_no_other() -> None
 
 def test_a_processor_that_fails_does_not_hang_the_run() -> None:
     class Broken(Progress):
-        def task_instance_started(self, task: Task, host: Host) -> None:
+        def task_instance_started(self, task: Task, host: Host) -> None:  # noqa: ARG002  # Nornir's signature
             raise RuntimeError("broken processor")
 
     nornir = nornir_of(2, DeadlineRunner()).with_processors([Broken(quiet=True)])
