@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab import Lab, LabError, mounts, network, preflight
 from tests.lab.layout import PROJECT, Layout
+from tests.lab.machine import Machine
 
 pytestmark = [pytest.mark.slow_lab, pytest.mark.timeout(600)]
 
@@ -95,10 +96,23 @@ def test_down_clears_what_a_killed_up_left(own: Lab) -> None:
     assert leftovers(own.layout) == {}
 
 
-def test_down_after_a_killed_nspawn_leaves_nothing(own: Lab) -> None:
-    assert _run(_UP).returncode == 0
-    machine = own.machine("bare1")
+def _kill_nspawn(machine: Machine) -> None:
     os.kill(int((machine.directory / "nspawn.pid").read_text(encoding="ascii")), signal.SIGKILL)
     assert machine.leader  # the payload runs on without it: that is what makes teardown hard
+
+
+def test_up_after_a_killed_nspawn_leaves_one_life_of_the_host(own: Lab) -> None:
+    assert _run(_UP).returncode == 0
+    machine = own.machine("bare1")
+    first = machine.cgroup.pids()
+    _kill_nspawn(machine)
+    assert _run(_UP).returncode == 0
+    assert not first & machine.cgroup.pids()
+    assert mounts.below(machine.root) == [machine.root]
+
+
+def test_down_after_a_killed_nspawn_leaves_nothing(own: Lab) -> None:
+    assert _run(_UP).returncode == 0
+    _kill_nspawn(own.machine("bare1"))
     own.down()
     assert leftovers(own.layout) == {}
