@@ -67,6 +67,9 @@ def _ask(run: Run, fleet: Fleet) -> list[Check]:
     """Ask again whoever answered before the run; where nobody did, there was no bus to go back to."""
     fleet.observe()
     answered = [RpcServer.of(entry) for entry in run.baseline if entry["answered"]]
-    asked = {project: [one for one in answered if one.project == project.name] for project in fleet.deployment.projects}
-    questions = [(project, servers) for project, servers in asked.items() if servers]
+    questions = [
+        (project, [server for server in answered if server.project == project.name])
+        for project in fleet.deployment.projects
+        if any(server.project == project.name for server in answered)
+    ]
     return Bus(fleet).ask_projects(questions, fleet.deployment.timeouts.gate, notify=False)
