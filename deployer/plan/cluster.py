@@ -7,7 +7,7 @@ there may be two rounds: `waves` can be done now; `expected` shows what will fol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment
@@ -36,13 +36,13 @@ SCOPE = "backend:rabbitmq"
 class ClusterPlan:
     """`waves` can be done now; unless `complete`, read the facts again then: `expected` is what will follow.
 
-    `seed` is the inventory name of the host to gather around; `changes` is what its broker lacks.
+    `seed` is the inventory name of the host to gather around. While a broker is down nothing is expected: what it
+    holds shows once it runs.
     """
 
     seed: str
     waves: tuple[Wave, ...]
     expected: tuple[Wave, ...]
-    changes: BrokerChanges = field(repr=False)
     complete: bool
 
 
@@ -73,8 +73,9 @@ def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Clus
         if wave.intents
     )
     if first.intents:
-        return ClusterPlan(seed.host, (first,), later, changes, complete=False)
-    return ClusterPlan(seed.host, later, (), changes, complete=True)
+        expected = () if any(broker.down for broker in brokers) else later
+        return ClusterPlan(seed.host, (first,), expected, complete=False)
+    return ClusterPlan(seed.host, later, (), complete=True)
 
 
 def _bring_up(brokers: Sequence[Broker], conf: bytes, package: str, timeout: float) -> Wave:
@@ -94,7 +95,7 @@ def _bring_up(brokers: Sequence[Broker], conf: bytes, package: str, timeout: flo
 
 def _share_cookie(joining: Sequence[Broker], seed: Broker, fresh: Secret, timeout: float) -> Wave:
     """An existing cluster keeps its cookie; a first one gets the deployment's."""
-    adopted = seed.cookie if seed.established or seed.down else None
+    adopted = seed.cookie if seed.established else None
     cookie = adopted or fresh
     hosts = [*joining] if adopted or not joining else [seed, *joining]
     intents = {

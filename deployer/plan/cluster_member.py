@@ -115,6 +115,7 @@ def obstacles(brokers: Sequence[Broker], seed: Broker) -> list[Mistake]:
     """Return every reason not to make these brokers one cluster, each with its remedy."""
     return [
         *_unmanaged(brokers),
+        *_silent(brokers),
         *_same_names(brokers),
         *(mistake for broker in brokers for mistake in _unresolved(broker, brokers)),
         *(
@@ -127,18 +128,21 @@ def obstacles(brokers: Sequence[Broker], seed: Broker) -> list[Mistake]:
 
 
 def _unmanaged(brokers: Sequence[Broker]) -> list[Mistake]:
-    found = []
-    for broker in brokers:
-        if not broker.installed and broker.package_manager is None:
-            found.append(
-                Mistake(broker.host, "", "has neither apt-get nor dnf: install RabbitMQ there yourself")
-            )
-        if broker.active and not broker.running:
-            problem = (
-                f"{UNIT} is active, but rabbitmqctl cannot ask it: see `rabbitmqctl status` on that host"
-            )
-            found.append(Mistake(broker.host, "", problem))
-    return found
+    return [
+        Mistake(broker.host, "", "has neither apt-get nor dnf: install RabbitMQ there yourself")
+        for broker in brokers
+        if not broker.installed and broker.package_manager is None
+    ]
+
+
+def _silent(brokers: Sequence[Broker]) -> list[Mistake]:
+    """A unit that is active and does not serve; no mistake while a peer is down, for that may be what it waits for."""
+    if any(broker.down and not broker.active for broker in brokers):
+        return []
+    problem = (
+        f"{UNIT} is active, but its broker does not serve: see `rabbitmqctl status` and its log on that host"
+    )
+    return [Mistake(broker.host, "", problem) for broker in brokers if broker.down]
 
 
 def _same_names(brokers: Sequence[Broker]) -> list[Mistake]:
