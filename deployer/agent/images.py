@@ -76,9 +76,7 @@ def read(path: str) -> Image:
     except (FileNotFoundError, NotADirectoryError):
         return Image(real)
     except OSError as error:
-        raise RefusedError(
-            f"{path} cannot be read: {error.strerror}", "The agent needs root (sudo)"
-        ) from error
+        raise RefusedError(f"{path} cannot be read: {error.strerror}", "The agent needs root (sudo)") from error
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         _refuse_special(path, status)

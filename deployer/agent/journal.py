@@ -5,7 +5,6 @@ A torn last line (a crash while writing) was never acted upon and is cut off; an
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -129,12 +128,16 @@ def _append(path: Path, data: bytes) -> None:
     with open(path, "ab", buffering=0) as file:
         size = file.tell()
         try:
-            if file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
+            _write_whole(file.fileno(), data)
         except OSError:
             file.truncate(size)
             raise
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
 
 
 def _checksum(entry: Json) -> str:

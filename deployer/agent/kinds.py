@@ -41,9 +41,7 @@ def prepare(step: Step) -> Prepared:
 def check_preimage(step: Step, image: Image) -> None:
     """Raise StaleError when the file is not what the step was planned for."""
     if step.preimage is not None and image.sha256 != step.preimage.get("sha256"):
-        raise StaleError(
-            f"{step.args['path']} changed since the plan was made", "Make a new plan", step=step.id
-        )
+        raise StaleError(f"{step.args['path']} changed since the plan was made", "Make a new plan", step=step.id)
 
 
 def _file_write(step: Step) -> Prepared:
@@ -53,9 +51,7 @@ def _file_write(step: Step) -> Prepared:
 
     def unchanged() -> None:
         if images.read(image.real).facts() != image.facts():
-            raise StaleError(
-                f"{image.real} is being changed by somebody else", "Make a new plan", step=step.id
-            )
+            raise StaleError(f"{image.real} is being changed by somebody else", "Make a new plan", step=step.id)
 
     def act() -> StepOutcome:
         if wanted.is_now(image):
@@ -94,9 +90,7 @@ def _package_install(step: Step) -> Prepared:
         if not missing:
             return StepOutcome(changed=False, after={"versions": found})
         output = packages.install(missing, str(tool), step.args.get("timeout") or packages.INSTALL_TIMEOUT)
-        return StepOutcome(
-            changed=True, output=output[-2000:], after={"versions": packages.versions(names, tool)}
-        )
+        return StepOutcome(changed=True, output=output[-2000:], after={"versions": packages.versions(names, tool)})
 
     return Prepared(" ".join(names), act, {"versions": found})
 

@@ -46,7 +46,7 @@ _REMEDIES = [
         "Run `dpkg --configure -a` on the host",
     ),
     (
-        r"No space left|not enough free (?:disk )?space|needs? \S+ (?:more space )?on the",
+        r"No space left|enough free (?:disk )?space|more space needed on",
         "the disk is full",
         "Free space on the host",
     ),

@@ -13,25 +13,25 @@ import pwd
 from importlib import resources
 from typing import Any
 
-from deployer.agent.errors import OUTPUT_TAIL, RefusedError, mask
+from deployer.agent.errors import OUTPUT_TAIL, RefusedError, StepError, mask
 from deployer.agent.run import run
 from deployer.agent.types import Json
 
 ANSWER_MARK = "hybridmsg-probe "
-_START = (
-    "import sys;n=int(sys.stdin.buffer.readline());exec(compile(sys.stdin.buffer.read(n),'probe','exec'))"
-)
+_START = "import sys;n=int(sys.stdin.buffer.readline());exec(compile(sys.stdin.buffer.read(n),'probe','exec'))"
 
 
 def probe(interpreter: str, user: str, request: Json, timeout: float) -> Json:
     """Return the probe's answer to `request`; raises RefusedError with its stderr's end otherwise."""
     if not interpreter.startswith("/") or not os.access(interpreter, os.X_OK):
-        raise RefusedError(
-            f"{interpreter} is not an interpreter of this host", "Is the unit installed and running?"
-        )
+        raise RefusedError(f"{interpreter} is not an interpreter of this host", "Is the unit installed and running?")
     source = program()
-    stdin = b"%d\n" % len(source) + source + json.dumps(request).encode()
-    done = run([interpreter, "-I", "-c", _START], timeout, stdin, {"HOME": "/nonexistent"}, **identity(user))
+    stdin = b"%d\n" % len(source) + source + json.dumps(request).encode() + b"\n"
+    options = identity(user)
+    try:
+        done = run([interpreter, "-I", "-c", _START], timeout, stdin, {"HOME": "/nonexistent"}, **options)
+    except StepError as error:
+        raise RefusedError(error.problem, "Is the unit installed whole?") from error
     marked = [line for line in done.stdout.splitlines() if line.startswith(ANSWER_MARK)]
     try:
         answer: Json = json.loads(marked[-1][len(ANSWER_MARK) :])

@@ -116,9 +116,7 @@ def _restore(deed: Deed, journal: Journal, *, force: bool) -> StepOutcome:
         files.remove(deed.target)
         return StepOutcome(changed=image.exists, after=images.read(deed.target).facts())
     xattrs = {name: base64.b64decode(value) for name, value in before["xattrs_b64"].items()}
-    wanted = files.Wanted(
-        journal.blob(before["sha256"]), before["mode"], before["uid"], before["gid"], xattrs
-    )
+    wanted = files.Wanted(journal.blob(before["sha256"]), before["mode"], before["uid"], before["gid"], xattrs)
     changed = not wanted.is_now(image) or image.xattrs != xattrs
     if changed:
         files.replace(deed.target, wanted)

@@ -26,9 +26,7 @@ def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
     argv = ["systemctl", "show", "--no-pager", "-p", _PROPERTIES, "--", *full.values()]
     answer = run(argv, SHOW_TIMEOUT)
     if not answer.ok:
-        raise RefusedError(
-            f"systemctl show failed: {answer.output[-500:]}", "Only hosts run by systemd are managed"
-        )
+        raise RefusedError(f"systemctl show failed: {answer.output[-500:]}", "Only hosts run by systemd are managed")
     blocks = [_properties(block) for block in answer.stdout.split("\n\n") if block.strip()]
     known = {name: block for block in blocks for name in [block["Id"], *block.get("Names", "").split()]}
     return {name: known.get(unit, {"LoadState": "not-found"}) for name, unit in full.items()}
@@ -137,9 +135,7 @@ def control(verb: str, unit: str, timeout: float) -> str:
         return done.output
     log = run(["journalctl", "-q", "--no-pager", "-o", "cat", "-n", "20", "-u", unit], SHOW_TIMEOUT).stdout
     how = f"not within {timeout:g} s" if done.timed_out else f"exit code {done.returncode}"
-    raise StepError(
-        f"systemctl {verb} {unit} failed ({how})", f"See journalctl -u {unit}", f"{done.output}\n{log}"
-    )
+    raise StepError(f"systemctl {verb} {unit} failed ({how})", f"See journalctl -u {unit}", f"{done.output}\n{log}")
 
 
 def reload() -> None:

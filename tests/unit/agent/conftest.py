@@ -56,8 +56,8 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def agents(state: Path) -> Iterator[Callable[..., Client]]:
-    """Start agents on one state directory; each is ended with the test."""
+def agents(state: Path, programs: Programs) -> Iterator[Callable[..., Client]]:
+    """Start agents on one state directory, with the test's programs on PATH; each is ended with the test."""
     started: list[Client] = []
 
     def start(**options: Any) -> Client:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def conf(tmp_path: Path) -> Path:
     return path
 
 
-def write(path: Path, content: bytes = NEW, **more: object) -> StepOutcome:
+def write(path: Path, content: bytes = NEW, **more: Any) -> StepOutcome:
     return prepare(parse(file_step(path, content, **more))).act()
 
 

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer.agent import units
+from deployer.agent.errors import RefusedError, StepError
+from deployer.agent.kinds import prepare
+from deployer.agent.steps import parse
+from tests.unit.agent.client import step
+from tests.unit.agent.conftest import Programs
+
+Daemon = Callable[..., int]
+
+
+def block(unit: str, **more: object) -> str:
+    known: dict[str, object] = {"Id": unit, "Names": unit, "LoadState": "loaded", "ActiveState": "active"}
+    known |= {"UnitFileState": "enabled", "MainPID": 0, "NeedDaemonReload": "no", **more}
+    return "\n".join(f"{key}={value}" for key, value in known.items())
+
+
+def systemd(programs: Programs, *blocks: str, otherwise: str = "") -> None:
+    text = "\n\n".join(blocks)
+    programs.add("systemctl", f"if argv[0] == 'show': print({text!r}); sys.exit(0)\n{otherwise}")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """Start a sleeping process with the argv given; returns its PID once it is that program."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*argv: str, executable: str | None = None, user: int | None = None) -> int:
+        process = subprocess.Popen(argv, executable=executable, user=user, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+SLEEP = "import time; print(flush=True); time.sleep(60)"
+
+
+def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
+    missing = "Id=b.service\nNames=b.service\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\nMainPID=0"
+    systemd(programs, block("a.service"), missing)
+    facts = units.facts(["a", "b.service"])
+    assert len(programs.calls) == 1
+    assert facts["a"] == {
+        "load": "loaded",
+        "active": "active",
+        "enabled": "enabled",
+        "main_pid": 0,
+        "user": "",
+        "interpreter": None,
+        "argv": [],
+    }
+    assert facts["b.service"]["load"] == "not-found"
+
+
+def test_an_alias_is_found_under_the_name_asked_for(programs: Programs) -> None:
+    systemd(programs, block("ssh.service", Names="ssh.service sshd.service"))
+    assert units.facts(["sshd"])["sshd"]["load"] == "loaded"
+
+
+def test_no_unit_asked_is_no_call(programs: Programs) -> None:
+    systemd(programs)
+    assert units.facts([]) == {}
+    assert programs.calls == []
+
+
+def test_a_host_without_systemd_is_refused(programs: Programs) -> None:
+    programs.add("systemctl", "print('System has not been booted with systemd', file=sys.stderr); sys.exit(1)")
+    with pytest.raises(RefusedError, match="not been booted"):
+        units.facts(["a"])
+
+
+def test_the_interpreter_is_the_venvs_own_python(programs: Programs, daemon: Daemon, tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(os.path.realpath(sys.executable))
+    program = tmp_path / "nova-conductor"
+    program.write_text(f"#!{python}\n{SLEEP}\n")
+    program.chmod(0o755)
+    pid = daemon(str(program), "--config-file", "/etc/nova/nova.conf")
+    systemd(programs, block("nova.service", MainPID=pid))
+    facts = units.facts(["nova"])["nova"]
+    assert facts["interpreter"] == str(python)
+    assert facts["argv"] == [str(python), str(program), "--config-file", "/etc/nova/nova.conf"]
+
+
+def test_a_bare_python_is_found_on_path(programs: Programs, daemon: Daemon) -> None:
+    pid = daemon("python3", "-c", SLEEP, executable=sys.executable)
+    systemd(programs, block("nova.service", MainPID=pid))
+    assert units.facts(["nova"])["nova"]["interpreter"] == shutil.which("python3")
+
+
+def test_a_process_that_rewrote_its_title_is_known_by_its_program(
+    programs: Programs, daemon: Daemon, tmp_path: Path
+) -> None:
+    program = tmp_path / "neutron-server"
+    program.write_text("#!/openstack/venvs/neutron/bin/python3\n")
+    pid = daemon("neutron-server: master process", "-c", SLEEP, executable=sys.executable)
+    started = f"{{ path={program} ; argv[]={program} ; ignore_errors=no }}"
+    systemd(programs, block("neutron.service", MainPID=pid, ExecStart=started))
+    assert units.facts(["neutron"])["neutron"]["interpreter"] == "/openstack/venvs/neutron/bin/python3"
+
+
+def test_behind_an_init_script_the_process_itself_tells(programs: Programs, daemon: Daemon) -> None:
+    pid = daemon("heat-engine: worker", "-c", SLEEP, executable=os.path.realpath(sys.executable))
+    systemd(programs, block("heat.service", MainPID=pid, ExecStart="{ path=/etc/init.d/x ; argv[]=x }"))
+    assert units.facts(["heat"])["heat"]["interpreter"] == os.path.realpath(sys.executable)
+
+
+def test_a_program_without_python_has_no_interpreter(programs: Programs, daemon: Daemon) -> None:
+    pid = daemon("sh", "-c", "echo; exec sleep 60")
+    systemd(programs, block("a.service", MainPID=pid))
+    assert units.facts(["a"])["a"]["interpreter"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_user_is_the_main_processs_owner(programs: Programs, daemon: Daemon) -> None:
+    pid = daemon("sh", "-c", "echo; exec sleep 60", user=1)
+    systemd(programs, block("a.service", MainPID=pid))
+    assert units.facts(["a"])["a"]["user"] == "daemon"
+
+
+def test_a_process_that_just_ended_is_no_error(programs: Programs) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    systemd(programs, block("a.service", MainPID=ended.pid))
+    facts = units.facts(["a"])["a"]
+    assert (facts["user"], facts["interpreter"], facts["argv"]) == ("", None, [])
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (b"#!/usr/bin/python3 -I\n", "/usr/bin/python3"),
+        (b"#! /opt/v/bin/python\n", "/opt/v/bin/python"),
+        (b"#!/usr/bin/env sh\n", shutil.which("sh")),
+        (b"\x7fELF", None),
+        (b"#!\n", None),
+    ],
+)
+def test_a_programs_interpreter_is_on_its_first_line(tmp_path: Path, first: bytes, expected: str | None) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(first)
+    assert units.shebang(str(program)) == expected
+    assert units.shebang(str(tmp_path / "absent")) is None
+
+
+def act(kind: str, unit: str = "a.service", timeout: float = 10) -> bool:
+    return prepare(parse(step(kind, unit=unit, timeout=timeout))).act().changed
+
+
+def test_changed_unit_files_are_read_before_a_restart(programs: Programs) -> None:
+    systemd(programs, block("a.service", NeedDaemonReload="yes"))
+    assert act("unit.restart")
+    verbs = [argv[0] for argv in programs.argvs("systemctl")]
+    assert verbs.index("daemon-reload") < verbs.index("restart")
+
+
+def test_a_failed_start_carries_the_units_own_words_without_passwords(programs: Programs) -> None:
+    systemd(programs, block("a.service", ActiveState="inactive"), otherwise="sys.exit(argv[0] == 'start')")
+    programs.add("journalctl", "print('cannot reach amqp://nova:s3cret@10.0.0.1:5672')")
+    with pytest.raises(StepError, match=r"systemctl start a\.service failed \(exit code 1\)") as caught:
+        act("unit.start")
+    assert caught.value.frame()["output"] == "cannot reach amqp://nova:***@10.0.0.1:5672"
+
+
+def test_a_unit_that_does_not_come_up_in_time_is_a_failure(programs: Programs) -> None:
+    slow = "import time\nif argv[0] == 'restart': time.sleep(60)"
+    systemd(programs, block("a.service"), otherwise=slow)
+    programs.add("journalctl")
+    with pytest.raises(StepError, match=r"not within 0\.5 s"):
+        act("unit.restart", timeout=0.5)
