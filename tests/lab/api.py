@@ -20,6 +20,7 @@ from tests.lab.layout import (
     check_name,
     default_hosts,
     free_bare_address,
+    remember_sizes,
 )
 from tests.lab.locks import held
 from tests.lab.machine import Machine
@@ -53,9 +54,8 @@ class Lab:
         """Build what is missing, boot what is not there or dead, and wait until all of it answers."""
         preflight.check()
         with self._locked():
-            known = self.hosts
-            wanted = default_hosts(sizes or Sizes()) if sizes or not known else []
-            everyone = [*{host.name: host for host in [*wanted, *known.values()]}.values()]
+            wanted = default_hosts(remember_sizes(self.layout, sizes))
+            everyone = [*{host.name: host for host in [*wanted, *self.hosts.values()]}.values()]
             build.ensure({host.image for host in everyone})
             self._network()
             dead = [one for one in map(self._machine, everyone) if not one.alive()]

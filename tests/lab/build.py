@@ -8,7 +8,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tests.lab.shell import sh, tail
 _SCRATCH = CACHE / "build"
 _CGROUP = Cgroup("hybridmsg-lab-build")
 _LISTS_LOCK = threading.Lock()
+_STOPPED = threading.Event()
 _NO_SERVICES = "#!/bin/sh\nexit 101\n"
 
 
@@ -37,6 +38,7 @@ def ensure(images: Iterable[str]) -> None:
             return
         say(f"images: to build: {' '.join(missing)}")
         clear_scratch()
+        _STOPPED.clear()
         try:
             with step("images: building"):
                 _build_all(missing, make_kit(_SCRATCH / "kit"))
@@ -85,12 +87,17 @@ def _build_all(missing: list[str], kit: Kit) -> None:
                 _update_lists(kit)
             _build(name, kit)
 
-    # "missing" lists parents first, so that every task finds its parents' futures already there.
     with ThreadPoolExecutor(len(missing)) as pool:
+        # "missing" lists parents first, so that every task finds its parents' futures already there.
         for name in missing:
             futures[name] = pool.submit(task, name)
-    for name in missing:
-        futures[name].result()
+        try:
+            for future in wait(futures.values(), return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:  # a failed layer, or Ctrl-C: nobody wants to wait for the others
+            _STOPPED.set()
+            _CGROUP.kill()
+            raise
 
 
 def _update_lists(kit: Kit) -> None:
@@ -168,6 +175,8 @@ def _fill_database(name: str, upper: Path, kit: Kit) -> None:
 
 
 def _logged(name: str, argv: list[str], seconds: float) -> None:
+    if _STOPPED.is_set():
+        raise LabError(f"layer {name}: not built, because another failed")
     cgroup = _CGROUP.child(name)
     cgroup.create()
     done = sh(cgroup.wrap(argv), timeout=seconds, check=False)

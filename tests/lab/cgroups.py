@@ -51,8 +51,12 @@ class Cgroup:
 
     def create(self) -> None:
         """Make it; one that is there stays as it is."""
-        for directory in self._directories():
-            directory.mkdir(parents=True, exist_ok=True)
+        try:
+            for directory in self._directories():
+                directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            remedy = "the lab needs a machine, or a privileged container, that may make cgroups"
+            raise LabError(f"cannot make the cgroup {error.filename} ({error.strerror}): {remedy}") from error
 
     def exists(self) -> bool:
         """Tell whether it is there in any hierarchy."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab.cgroups import Cgroup
@@ -104,6 +105,18 @@ def check_sizes(sizes: Sizes) -> Sizes:
         if not 0 <= value <= most:
             raise LabError(f"--{option} {value}: give 0 to {most}")
     return sizes
+
+
+def remember_sizes(layout: Layout, given: Sizes | None) -> Sizes:
+    """Return the sizes given, or those of the last `up`: one that was killed half way is finished by the next."""
+    file = layout.state / "sizes.json"
+    if given is None:
+        return Sizes(**json.loads(file.read_text(encoding="ascii"))) if file.exists() else Sizes()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".new")
+    partial.write_text(json.dumps(asdict(given)), encoding="ascii")
+    partial.rename(file)
+    return given
 
 
 def free_bare_address(taken: set[str]) -> str:

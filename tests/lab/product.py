@@ -66,6 +66,8 @@ def install(operator: Machine, project: Path = PROJECT) -> bool:
 
 def _pip(*arguments: str) -> None:
     done = sh([sys.executable, "-m", "pip", *arguments], timeout=300, check=False)
+    if b"No module named pip" in done.stderr:
+        raise LabError(f"{sys.executable} has no pip; install it: apt-get install python3-pip (or use a venv)")
     if done.returncode != 0:
         what = f"{sys.executable} -m pip {arguments[0]}: exit {done.returncode}"
         raise LabError(f"{what}\n{tail(done.stdout + done.stderr)}")

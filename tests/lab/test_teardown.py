@@ -81,7 +81,7 @@ def test_a_killed_up_is_healed_by_the_next(own: Lab) -> None:
     own.down()
     _killed_at("booting")
     assert leftovers(own.layout)
-    healed = _run(_UP)
+    healed = _run([*_COMMAND, "up"])  # no sizes given: those of the one that was killed
     assert healed.returncode == 0, healed.stderr
     assert sorted(own.hosts) == ["bare1", "bare2"]
     assert all(line.ssh and line.state == "running" for line in own.status())
