@@ -65,7 +65,7 @@ def mask_lines(lines: Iterable[str]) -> Iterator[MaskedLine]:
         if in_private_key or re.search("-----BEGIN .*PRIVATE KEY-----", line):
             in_private_key = "-----END" not in line
             yield _hidden(line, "")
-        elif above.secrets and _indent(line) > _indent(above.text) and "://" not in line:
+        elif above.secrets and _indent(line) > _indent(above.text):
             yield _hidden(line, above.key)
         else:
             above = _mask_line(line)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployer.plan.diff import unified_diff
@@ -73,7 +73,7 @@ contents = st.tuples(lines, st.booleans()).map(lambda made: "\n".join(made[0]) +
 
 
 @pytest.mark.skipif(shutil.which("patch") is None, reason="holds the diff against GNU patch, which is not installed")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=contents, after=contents)
 def test_patch_makes_the_new_file_of_the_old_one(
     tmp_path_factory: pytest.TempPathFactory, before: str, after: str

@@ -167,6 +167,9 @@ class TestSetting:
         assert after_set("", "DEFAULT", "k", "v") == "[DEFAULT]\nk = v\n"
         assert after_set("# c\n\n", "DEFAULT", "k", "v") == "# c\n\n[DEFAULT]\nk = v\n"
 
+    def test_a_new_key_goes_below_its_commented_default_though_options_follow(self) -> None:
+        assert after_set("[a]\n#k = 1\nl = 2\n", "a", "k", "3") == "[a]\n#k = 1\nk = 3\nl = 2\n"
+
     def test_a_new_key_takes_its_neighbours_tight_spacing(self) -> None:
         assert after_set("[a]\nk=v\n", "a", "l", "w") == "[a]\nk=v\nl=w\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployer.model.masking import mask
@@ -50,7 +50,7 @@ class TestURLs:
     def test_blanks_and_quotes_in_a_value_hide_no_password(self) -> None:
         assert mask("transport_url = 'rabbit://n:my CANARY\"@h/'\n") == "transport_url = 'rabbit://n:***@h/'\n"
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(awkward, awkward)
     def test_no_password_of_a_value_survives(self, before: str, after: str) -> None:
         assert CANARY not in mask(f"transport_url = rabbit://nova:{before}{CANARY}{after}@mq1:5672//nova\n")
@@ -112,6 +112,9 @@ class TestKeys:
     def test_a_masked_value_hides_its_continuation_lines(self) -> None:
         text = "password = CANARY\n  CANARY\n\t# CANARY\nnext = 1\n  seen\n"
         assert mask(text) == "password = ***\n  ***\n\t***\nnext = 1\n  seen\n"
+
+    def test_a_continuation_line_is_hidden_even_when_it_looks_like_a_plain_url(self) -> None:
+        assert mask("password = a\n  http://CANARY\n") == "password = ***\n  ***\n"
 
     def test_a_url_hides_the_rest_of_it_below(self) -> None:
         assert CANARY not in mask("transport_url = rabbit://n:CANARY@h1,\n  n:CANARY@h2/\n")

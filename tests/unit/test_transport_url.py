@@ -6,7 +6,7 @@ from pathlib import Path
 
 import oslo_messaging
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg
 
@@ -37,7 +37,7 @@ printable = st.text(
 
 
 class TestRendering:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(password=printable.filter(bool), user=printable.filter(bool), vhost=printable)
     def test_oslo_messaging_reads_back_every_part_of_any_login(self, password: str, user: str, vhost: str) -> None:
         seen = oslo_parse(url(password, user, vhost).render().reveal())
@@ -45,7 +45,7 @@ class TestRendering:
         assert tuple((host.hostname, host.port) for host in seen.hosts) == HOSTS
         assert (seen.transport, seen.virtual_host) == ("rabbit", vhost)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(password=printable.filter(bool), user=printable.filter(bool), vhost=printable)
     def test_parse_reads_back_what_was_rendered(self, password: str, user: str, vhost: str) -> None:
         written = url(password, user, vhost)
@@ -143,7 +143,7 @@ class TestShowing:
     def test_masked_hides_secrets_of_the_query(self) -> None:
         assert "CANARY" not in TransportURL.parse("amqp://h/?ssl_key_password=CANARY").masked()
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(password=printable)
     def test_no_password_survives_masking(self, password: str) -> None:
         assert url(f"{password}CANARY{password}").masked() == url("x").masked()
