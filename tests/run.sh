@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Runs the tests in stages, prints how long each took, and fails when fewer lab tests ran than there must be.
+# tests/run.sh [STAGE ...]; stages: check ssh lab teardown (all by default).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+minimum_lab_tests=40
+reports=$(mktemp -d)
+trap 'rm -rf "$reports"' EXIT
+failed=()
+summary=()
+
+stage() { # stage NAME COMMAND...: run, time, remember
+    local name=$1 began=$SECONDS
+    shift
+    echo
+    echo "== $name"
+    if "$@"; then result=passed; else result=FAILED; failed+=("$name"); fi
+    summary+=("$(printf '%-10s %-7s %4d s' "$name" "$result" $((SECONDS - began)))")
+}
+
+count() { # count FILE: tests that ran (not skipped), from pytest's JUnit report
+    "$python" - "$1" <<'PY'
+import sys, xml.etree.ElementTree as tree
+suites = list(tree.parse(sys.argv[1]).getroot().iter("testsuite"))
+print(sum(int(s.get("tests", 0)) - int(s.get("skipped", 0)) for s in suites))
+PY
+}
+
+lab() {
+    HYBRIDMSG_LAB=1 "$python" -m pytest -q tests/lab -m 'not slow_lab' --timeout 900 --junitxml "$reports/lab.xml" </dev/null || return 1
+    local ran
+    ran=$(count "$reports/lab.xml")
+    echo "lab tests that ran: $ran (at least $minimum_lab_tests must)"
+    [ "$ran" -ge "$minimum_lab_tests" ]
+}
+
+for name in "${@:-check ssh lab teardown}"; do
+    for one in $name; do
+        case $one in
+            check) stage check make --no-print-directory check ;;
+            ssh) stage ssh "$python" -m pytest -q tests/ssh </dev/null ;;
+            lab) stage lab lab ;;
+            teardown) stage teardown env HYBRIDMSG_LAB=1 "$python" -m pytest -q tests/lab -m slow_lab --timeout 900 </dev/null ;;
+            *) echo "no stage $one" >&2; exit 1 ;;
+        esac
+    done
+done
+
+echo
+printf '%s\n' "${summary[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "FAILED: ${failed[*]}"
+    exit 1
+fi
