@@ -52,6 +52,8 @@ def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Clus
     Raises ConfigurationError with every reason found not to touch them: content of another cluster, peers
     that do not resolve, a user with another password.
     """
+    if not deployment.rabbitmq:
+        return ClusterPlan("", (), (), complete=True)
     brokers = [Broker.of(host.name, facts[host.name]) for host in deployment.rabbitmq]
     seed = pick_seed(brokers)
     changes = compare(definitions(deployment, seed.version), seed.definitions)

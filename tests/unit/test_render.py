@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import jinja2
+import pytest
+
+from deployer.plan.render import render
+
+
+def _settings(conf: bytes) -> dict[str, str]:
+    lines = [line for line in conf.decode().splitlines() if not line.startswith("#")]
+    return dict(line.split(" = ") for line in lines)
+
+
+def test_a_lone_broker_gets_its_listener_and_nothing_else() -> None:
+    assert _settings(render("rabbitmq.conf.j2", port=5673, nodes=1)) == {"listeners.tcp.default": "5673"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "handling"), [(2, "autoheal"), (3, "pause_minority"), (5, "pause_minority")]
+)
+def test_a_minority_pauses_only_where_there_can_be_a_majority(nodes: int, handling: str) -> None:
+    assert (
+        _settings(render("rabbitmq.conf.j2", port=5672, nodes=nodes))["cluster_partition_handling"]
+        == handling
+    )
+
+
+def test_the_final_newline_is_kept() -> None:
+    assert render("rabbitmq.conf.j2", port=5672, nodes=1).endswith(b"5672\n")
+
+
+def test_a_missing_value_is_an_error_and_never_an_empty_text() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render("rabbitmq.conf.j2", nodes=1)
+
+
+def test_an_unknown_template_is_an_error() -> None:
+    with pytest.raises(jinja2.TemplateNotFound):
+        render("nothing.j2")
