@@ -27,5 +27,5 @@ fi
 
 echo "preparing $directory ..." >&2
 [ -x "$directory/bin/python" ] || python3 -m venv "$directory"
-"$directory/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 2>&1 | grep -v '^WARNING: Location' >&2 || true
+"$directory/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 "$directory/bin/python" -c 'import nornir, paramiko, pytest, oslo_messaging' || { echo "pip could not install the dependencies" >&2; exit 1; }

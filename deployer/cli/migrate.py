@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from deployer.cli.options import Settings, verb
 
+if TYPE_CHECKING:
+    from deployer.plan.planner import Plan
+
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="The same as `plan`.")
+@click.option("--diff", is_flag=True, help="Show the diff of every file before anything changes, passwords masked.")
 @verb
-def migrate(settings: Settings, *, dry_run: bool) -> int:
+def migrate(settings: Settings, *, dry_run: bool, diff: bool) -> int:
     """Bring every host to what the inventory says: brokers first, then project after project.
 
     After each restart the rollout waits for an answer over the wire. A project that does not answer goes back to what
     it was, on all its hosts, and the run stops there. A second migrate finds nothing to do. Ctrl-C finishes the step in
     hand, puts the project in hand back and stops.
     """
-    from deployer.cli.plan import plan
+        from deployer.cli.plan import show
     from deployer.report import console, documents
     from deployer.rollout.migrate import migrate as carry_out
 
     if dry_run:
-        return int(click.get_current_context().forward(plan) or 0)
-    shown = (lambda _: None) if settings.as_json else console.show_plan
-    done = carry_out(settings.deployment(), settings.store(), settings.progress(), shown)
+        return show(settings)
+
+    def planned(found: Plan) -> None:
+        if not settings.as_json:
+            console.show_plan(found, diff=diff)
+
+    done = carry_out(settings.deployment(), settings.store(), settings.progress(), planned)
     if settings.as_json:
         settings.emit(documents.migration_document(done))
     elif done.run is not None:

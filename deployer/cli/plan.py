@@ -16,6 +16,11 @@ def plan(settings: Settings) -> int:
 
     Exits 0 when there is nothing to do and 2 when changes are pending.
     """
+    return show(settings)
+
+
+def show(settings: Settings) -> int:
+    """Plan, print and return the exit code."""
     from deployer.plan.planner import make_plan
     from deployer.report import console, documents
     from deployer.rollout.fleet import Fleet
@@ -26,5 +31,5 @@ def plan(settings: Settings) -> int:
     if settings.as_json:
         settings.emit(documents.plan_document(found))
     else:
-        console.show_plan(found)
+        console.show_plan(found, diff=True)
     return PENDING if found.changed else 0

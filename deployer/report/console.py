@@ -22,8 +22,8 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=160, soft_wrap=True)
 
 
-def show_plan(plan: Plan) -> None:
-    """Print the waves in order, then each file's diff, equal diffs of several hosts once."""
+def show_plan(plan: Plan, *, diff: bool) -> None:
+    """Print the waves in order and, with `diff`, each file's diff, equal diffs of several hosts once."""
     out = console()
     if not plan.changed:
         out.print("Nothing to do: every host is as the inventory says.")
@@ -32,10 +32,10 @@ def show_plan(plan: Plan) -> None:
         out.print(f"[bold]{number:2}. {wave.title}[/bold]{'  (one host after the other)' if wave.serial else ''}")
         for reasons, hosts in _grouped(wave):
             out.print(f"    {', '.join(hosts)}: {'; '.join(reasons)}", markup=False)
-    for diff, hosts in _diffs(plan):
+    for text, hosts in _diffs(plan) if diff else ():
         out.print()
         out.print(f"[bold]{', '.join(hosts)}[/bold]")
-        for line in diff.splitlines():
+        for line in text.splitlines():
             out.print(Text(line, style=_style(line)))
     servers = sum(len(project.servers) for project in plan.projects)
     out.print(f"\n{servers} RPC servers must answer on the bus afterwards.")

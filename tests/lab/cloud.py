@@ -1,0 +1,85 @@
+"""The lab's OpenStack cloud as tests look at it: what its files and units are, and what its services say."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+from tests.lab import Lab
+
+CONSUMER = "tel1"
+EVENTS = "/var/lib/ceilometer/events.log"
+SERVICE_HOSTS = ("ctl1", "ctl2", CONSUMER)
+FILES = {
+    **dict.fromkeys(
+        ("ctl1", "ctl2"),
+        ("/etc/glance/glance-api.conf", "/etc/cinder/cinder.conf", "/etc/nova/nova.conf", "/etc/heat/heat.conf"),
+    ),
+    CONSUMER: ("/etc/ceilometer/ceilometer.conf",),
+}
+UNITS = {
+    **dict.fromkeys(
+        ("ctl1", "ctl2"), ("nova-conductor", "nova-scheduler", "cinder-scheduler", "heat-engine", "glance-api")
+    ),
+    CONSUMER: ("ceilometer-agent-notification",),
+}
+
+
+def fingerprints(lab: Lab, *, live: bool = False) -> dict[str, list[str]]:
+    """Return, by service host, each file's sha256, mode and owner and each unit's states.
+
+    With `live` also what tells an untouched file and process from an equal one: inode, ctime and main PID.
+    """
+    return {host: _fingerprint(lab, host, live=live) for host in SERVICE_HOSTS}
+
+
+def _fingerprint(lab: Lab, host: str, *, live: bool) -> list[str]:
+    files, units = " ".join(FILES[host]), " ".join(UNITS[host])
+    script = f"""
+        sha256sum {files}; stat -c '%n %a %U:%G{" %i %z" if live else ""}' {files}
+        systemctl show -p Id,ActiveState,UnitFileState{",MainPID" if live else ""} {units}
+    """
+    return lab.run(host, script).stdout.split("\n")
+
+
+def create_image(lab: Lab, host: str) -> str:
+    """Create an image through glance-api's own HTTP interface on `host` and return its id."""
+    image = str(uuid.uuid4())
+    body = {"id": image, "name": "hybridmsg", "disk_format": "raw", "container_format": "bare"}
+    script = """
+import json, sys, urllib.request
+request = urllib.request.Request(
+    "http://127.0.0.1:9292/v2/images", sys.stdin.buffer.read(), {"Content-Type": "application/json"})
+print(urllib.request.urlopen(request, timeout=30).status)
+"""
+    lab.run(host, ["python3", "-c", script], input=json.dumps(body).encode())
+    return image
+
+
+def heard(lab: Lab, image: str, timeout: float = 30) -> bool:
+    """Wait until ceilometer has written down the notification about an image; False when it never does."""
+    wait = f"timeout {timeout:g} tail -n +1 -F {EVENTS} 2>/dev/null | grep -m1 -q {image}"
+    return lab.run(CONSUMER, wait, check=False, timeout=timeout + 10).returncode == 0
+
+
+def hybridmsg(lab: Lab, *words: str, check: bool = True, timeout: float = 600) -> Any:
+    """Run `hybridmsg ... --json` on the operator host and return its document, with `exit_code` added."""
+    done = lab.run("ops1", ["hybridmsg", *words, "-i", "/etc/hybridmsg", "--json"], check=False, timeout=timeout)
+    if not done.stdout.strip():
+        raise AssertionError(f"hybridmsg {' '.join(words)} printed nothing (exit {done.returncode}): {done.stderr}")
+    document = json.loads(done.stdout)
+    document["exit_code"] = done.returncode
+    if check and done.returncode:
+        raise AssertionError(f"hybridmsg {' '.join(words)} ended with {done.returncode}: {done.stderr}")
+    return document
+
+
+def wait_until(condition: Any, timeout: float, what: str) -> None:
+    """Ask `condition` until it is true; raises AssertionError naming `what` after `timeout` seconds."""
+    ends = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(0.2)
