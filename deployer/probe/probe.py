@@ -40,7 +40,7 @@ RESERVE = 1.5  # seconds kept for starting up and for writing the answer
 CLEANUP = 2.0  # seconds kept for deleting the notification queue
 CONNECTIONS = 8  # at most to the RPC bus, however many servers are asked
 REPLY_QUEUE_TTL = 60  # seconds that RabbitMQ keeps our reply queue afterwards; the default is half an hour
-_CREDENTIALS = re.compile(r"(://)[^\s/]*@")
+_CREDENTIALS = re.compile(r"(://)\S*@")
 _REMOTE_TRACE = "Traceback (most recent call last)"
 
 Question = Callable[["Probe", "dict[str, Any]", Any, Any], None]
