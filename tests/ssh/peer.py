@@ -37,7 +37,7 @@ def serve(stdin_fd, stdout_fd):
         elif op == "three_pings":
             waiting = number
         elif op == "events":
-            print("a stray print of the agent's code")
+            print("a stray print of the agent's code", flush=True)
             for count in range(args["count"]):
                 say({"id": number, "event": {"count": count}})
             say({"id": number, "ok": {}})
@@ -51,7 +51,7 @@ def serve(stdin_fd, stdout_fd):
             os.write(stdout_fd, b"Traceback (most recent call last)")
         elif op == "late":
             time.sleep(args["seconds"])
-            say({"id": number, "ok": {"late": True}})
+            say({"id": number, "ok": args})
 """
 
 

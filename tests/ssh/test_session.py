@@ -137,7 +137,7 @@ def test_no_answer_in_time_is_a_deadline_and_the_late_answer_is_dropped(session:
     session.request("echo", {}, deadline=10)
     with pytest.raises(DeadlineExceeded, match=r"no answer to late within 0\.2 s"):
         session.request("late", {"seconds": 0.6}, deadline=0.2)
-    assert session.request("echo", {"n": 2}, deadline=10) == {"n": 2}
+    assert session.request("late", {"seconds": 0.3}, deadline=10) == {"seconds": 0.3}
 
 
 def test_a_stopped_agent_runs_into_the_deadline(session: AgentSession) -> None:

@@ -138,6 +138,24 @@ def test_sessions_of_late_hosts_are_closed(release: threading.Event) -> None:
     assert closed.is_set()
 
 
+def test_a_host_that_ends_while_it_is_given_up_counts_as_late(release: threading.Event) -> None:
+    ended = threading.Event()
+
+    class Connection:
+        def close(self) -> None:
+            release.set()
+            ended.wait(5)
+            time.sleep(0.05)
+
+    def work(task: Task) -> None:
+        task.host.connections["any"] = Connection()  # type: ignore[assignment]  # only closed
+        release.wait(60)
+        ended.set()
+
+    result = nornir_of(1, DeadlineRunner(deadline=0.2)).run(work)
+    assert isinstance(result["h0"][0].exception, DeadlineExceeded)
+
+
 def test_an_interrupt_lets_the_running_host_finish_and_starts_no_other() -> None:
     def work(task: Task) -> str:
         if task.host.name == "h1":
