@@ -57,31 +57,35 @@ class IniFile:
 
     def set(self, section: str, key: str, value: str) -> None:
         """Make `value` win; raises ValueError for a section, key or value that no single line can hold."""
-        _check(section, key, value)
         found = self._options(section, key)
-        if not found:
-            self._insert(*self._place(section, key), key, value)
-        elif _value(found[-1]) != value:
+        if found and _value(found[-1]) == value:
+            return
+        _check(section, key, value)
+        if found:
             _replace(found[-1], value)
+        else:
+            self._insert(*self._place(section, key), key, value)
 
     def set_all(self, section: str, key: str, values: list[str]) -> None:
         """Make `values` the values of a MultiStrOpt, a line each; [] unsets. Raises ValueError as `set`."""
+        if self.get_all(section, key) == values:
+            return
         for value in values:
             _check(section, key, value)
         found = self._options(section, key)
         for option in found[len(values) :]:
-            option.detach()
+            del option.section.structure[_index(option)]
         for option, value in zip(found, values, strict=False):
             if _value(option) != value:
                 _replace(option, value)
         for value in values[len(found) :]:
-            place = (found[-1].section, found[-1].container_idx + 1) if found else self._place(section, key)
+            place = (found[-1].section, _index(found[-1]) + 1) if found else self._place(section, key)
             found.append(self._insert(*place, key, value))
 
     def unset(self, section: str, key: str) -> None:
         """Remove every occurrence of the key with its continuation lines; comments and the section stay."""
         for option in self._options(section, key):
-            option.detach()
+            del option.section.structure[_index(option)]
 
     def render(self) -> bytes:
         """Return the file's bytes as they now are."""
@@ -228,6 +232,11 @@ def _append(container: Section | ConfigUpdater, block: Comment | Space, line: st
 
 def _option(section: Section, line: str) -> Option:
     return Option(line[: _delimiter(line)].strip(), container=section, line=line)
+
+
+def _index(option: Option) -> int:
+    # By identity: equal lines of a repeated key are different blocks, which ConfigUpdater 3 and 4.0 mix up.
+    return next(index for index, block in enumerate(option.section.structure) if block is option)
 
 
 def _delimiter(line: str) -> int:

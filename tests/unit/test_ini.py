@@ -136,6 +136,7 @@ class TestSetting:
     def test_a_value_that_wins_already_is_left_as_written(self) -> None:
         text = "[a]\nk = 1\nk :  '2'  \nl = x\n   y\n"
         assert after_set(text, "a", "k", "2") == text
+        assert after_set(text, "a", "l", "x\ny") == text
 
     @pytest.mark.parametrize("value", [" a", "a\t", '"a"', "''", '"', "'", "a'", '"a', "", "\xa0a", "a ; b # c"])
     def test_a_value_is_read_back_as_given(self, value: str) -> None:
