@@ -13,6 +13,7 @@ HybridmsgError                    1
 │   └── StepFailed                3   the agent could not carry a step out
 ├── HostsFailed                 3-6   several hosts failed: their exit code where they share one, else 3
 ├── GateFailed                    3   a service does not answer on the bus
+├── UndoFailed                    3   a project could not be put back: it stands between old and new
 ├── UnfinishedRun                 1   an earlier run was cut off and must be rolled back first
 ├── NothingToRollBack             1   no run is recorded
 └── Interrupted                 130   Ctrl-C or SIGTERM
@@ -141,7 +142,9 @@ class Silence:
     error: str
 
     def __str__(self) -> str:
-        return f"{self.project}: {self.target} does not answer (asked from {self.asked_from or 'nowhere'}): {self.error}"
+        return (
+            f"{self.project}: {self.target} does not answer (asked from {self.asked_from or 'nowhere'}): {self.error}"
+        )
 
 
 class GateFailed(HybridmsgError):
@@ -152,6 +155,17 @@ class GateFailed(HybridmsgError):
     def __init__(self, project: str, silent: list[Silence]) -> None:
         self.project, self.silent = project, silent
         super().__init__("\n".join(str(one) for one in silent))
+
+
+class UndoFailed(HybridmsgError):
+    """A project failed and could not be put back either; carries both errors."""
+
+    exit_code = 3
+
+    def __init__(self, project: str, cause: BaseException, undo: HybridmsgError) -> None:
+        self.project, self.cause, self.undo = project, cause, undo
+        problem = f"{project} failed and could not be put back: {undo}"
+        super().__init__(f"{cause}\n{problem}\nIt stands between old and new: mend that, then run hybridmsg rollback")
 
 
 class UnfinishedRun(HybridmsgError):

@@ -23,7 +23,7 @@ def migrate(settings: Settings, *, dry_run: bool, diff: bool) -> int:
     it was, on all its hosts, and the run stops there. A second migrate finds nothing to do. Ctrl-C finishes the step in
     hand, puts the project in hand back and stops.
     """
-        from deployer.cli.plan import show
+    from deployer.cli.plan import show
     from deployer.report import console, documents
     from deployer.rollout.migrate import migrate as carry_out
 

@@ -73,6 +73,16 @@ def notify_urls(deployment: Deployment, facts: Facts) -> dict[str, tuple[Secret,
     return found
 
 
+def notifying_over_ours(deployment: Deployment, facts: Facts) -> list[ProjectDeployment]:
+    """Return the projects whose notifications go, or shall go, over the deployment's own brokers."""
+    urls = notify_urls(deployment, facts)
+    return [
+        project
+        for project in deployment.projects
+        if any(notify_bus.is_on(url, resolve(deployment, project).notify) for url in urls.get(project.name, ()))
+    ]
+
+
 def _plan_project(
     deployment: Deployment, project: ProjectDeployment, facts: Facts, listen: Mapping[str, tuple[Secret, ...]]
 ) -> ProjectPlan:

@@ -31,7 +31,9 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
     for number, wave in enumerate(plan.waves(), 1):
         out.print(f"[bold]{number:2}. {wave.title}[/bold]{'  (one host after the other)' if wave.serial else ''}")
         for reasons, hosts in _grouped(wave):
-            out.print(f"    {', '.join(hosts)}: {'; '.join(reasons)}", markup=False)
+            out.print(f"    {', '.join(hosts)}", markup=False)
+            for reason in reasons:
+                out.print(f"      {reason}", markup=False)
     for text, hosts in _diffs(plan) if diff else ():
         out.print()
         out.print(f"[bold]{', '.join(hosts)}[/bold]")

@@ -11,6 +11,7 @@ from deployer.errors import GateFailed, Silence
 from deployer.model.deployment import ProjectDeployment
 from deployer.plan.checks import Check, Witness, listener_checks, probe_request, read_answer, witnesses
 from deployer.plan.expected import RpcServer, active_units
+from deployer.plan.projects import notifying_over_ours
 from deployer.rollout.fleet import Fleet
 from tasks.probe import probe_bus
 
@@ -84,7 +85,7 @@ class Bus:
 
     def _listeners(self, timeout: float) -> list[Check]:
         deployment = self._fleet.deployment
-        notifying = [project for project in deployment.projects if project.project.notifies]
+        notifying = notifying_over_ours(deployment, self._fleet.facts)
         listening = [project for project in deployment.projects if project.project.listener and self._runs(project)]
         if not listening or not deployment.rabbitmq:
             return []

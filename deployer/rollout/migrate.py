@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployer.errors import HybridmsgError, Interrupted, UnfinishedRun
+from deployer.errors import HybridmsgError, Interrupted, UndoFailed, UnfinishedRun
 from deployer.ini import IniFile
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment
@@ -55,7 +55,7 @@ class _Rollout:
             checks = self._stages(plan)
         except (Interrupted, KeyboardInterrupt) as error:
             self._store.end(self._run, "interrupted", str(error))
-            raise
+            raise Interrupted(self._where()) from error
         except HybridmsgError as error:
             self._store.end(self._run, "failed", str(error))
             raise
@@ -84,15 +84,25 @@ class _Rollout:
                 for host in wave.intents:
                     self._progress.event(host, f"waiting for {plan.project.name} to answer on the bus")
                     self._bus.gate(plan.project, host, plan.servers, timeouts.gate)
-        except (HybridmsgError, KeyboardInterrupt):
-            self._undo(plan)
+        except (HybridmsgError, KeyboardInterrupt) as error:
+            self._progress.event("", f"{error}\n{plan.project.name}: undoing what this run changed")
+            self._undo(plan, error)
             raise
 
-    def _undo(self, plan: ProjectPlan) -> None:
-        self._progress.event("", f"{plan.project.name}: undoing what this run changed")
-        journals = read_journals(self._fleet, plan.edits, self._run.run)
-        undo_project(self._fleet, self._run.run, plan.project, journals)
+    def _undo(self, plan: ProjectPlan, cause: BaseException) -> None:
+        try:
+            journals = read_journals(self._fleet, plan.edits, self._run.run)
+            undo_project(self._fleet, self._run.run, plan.project, journals)
+        except HybridmsgError as error:
+            raise UndoFailed(plan.project.name, cause, error) from cause
         self._run.projects.remove(plan.project.name)
+
+    def _where(self) -> str:
+        """Say where an interrupted run stands."""
+        if not self._run.projects:
+            return "No service was left changed. Run migrate again to go on"
+        stand = ", ".join(self._run.projects)
+        return f"Migrated and proven: {stand}; nothing else was left changed. Run migrate again to go on, or rollback"
 
     def _record(self, plan: Plan) -> None:
         run, facts = self._run, self._fleet.facts
