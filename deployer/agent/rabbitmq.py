@@ -63,16 +63,12 @@ def join(args: Json) -> StepOutcome:
     if not facts["running"]:
         raise StaleError("RabbitMQ does not run here any more", "Plan again")
     if not facts["empty"]:
-        raise StaleError(
-            "RabbitMQ holds something since it was looked at: joining would erase it", "Plan again"
-        )
+        raise StaleError("RabbitMQ holds something since it was looked at: joining would erase it", "Plan again")
     _ctl(["stop_app"], ACT_TIMEOUT).check("RabbitMQ cannot be stopped to join")
     joined = _ctl(["join_cluster", seed], ACT_TIMEOUT)
     # Started in any case: a refused join leaves the broker as it was.
     _ctl(["start_app"], ACT_TIMEOUT).check("RabbitMQ does not start again")
-    joined.check(
-        f"joining the cluster of {seed} failed", "Compare Erlang cookies, RabbitMQ versions and host names"
-    )
+    joined.check(f"joining the cluster of {seed} failed", "Compare Erlang cookies, RabbitMQ versions and host names")
     _ctl(["await_startup"], ACT_TIMEOUT).check("RabbitMQ does not come up in the cluster")
     return StepOutcome(changed=True, output=joined.output, after={"members": observe([])["members"]})
 
@@ -83,9 +79,7 @@ def import_definitions(args: Json) -> StepOutcome:
     done = _ctl(["import_definitions"], ACT_TIMEOUT, stdin=document)
     if not done.ok:
         # Erlang's error terms may quote the entry that failed, hash and all.
-        raise StepError(
-            f"RabbitMQ refused the definitions (exit code {done.returncode})", "See its log on the host"
-        )
+        raise StepError(f"RabbitMQ refused the definitions (exit code {done.returncode})", "See its log on the host")
     return StepOutcome(changed=True)
 
 
@@ -143,7 +137,7 @@ def _cookie() -> Json:
 def _resolves(peer: str) -> bool:
     try:
         socket.getaddrinfo(peer, None)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
 
@@ -171,9 +165,7 @@ def _ask(pool: ThreadPoolExecutor) -> Json:
         "definitions": definitions,
         "empty": not seen["queues"] and len(members) == 1 and not _holds(definitions),
         "consumers": [
-            {"vhost": queue["vhost"], "queue": queue["queue"]}
-            for queue in seen["queues"]
-            if queue["consumers"]
+            {"vhost": queue["vhost"], "queue": queue["queue"]} for queue in seen["queues"] if queue["consumers"]
         ],
     }
 
@@ -186,9 +178,7 @@ def _json_head(text: str) -> Json:
 
 def _holds(definitions: dict[str, list[Any]]) -> bool:
     """Whether there is anything beyond the defaults."""
-    return any(
-        item.get("name") not in _DEFAULTS.get(kind, ()) for kind in _HELD for item in definitions[kind]
-    )
+    return any(item.get("name") not in _DEFAULTS.get(kind, ()) for kind in _HELD for item in definitions[kind])
 
 
 def _offline_version() -> str | None:

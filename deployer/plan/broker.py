@@ -28,9 +28,7 @@ class BrokerChanges:
 
     def __bool__(self) -> bool:
         """Whether there is anything to import."""
-        return any(
-            (self.vhosts, self.users, self.permissions, self.policies, self.widened, self.changed_policies)
-        )
+        return any((self.vhosts, self.users, self.permissions, self.policies, self.widened, self.changed_policies))
 
     def document(self) -> dict[str, Any]:
         """Return the definitions to import: only what is missing or differs, passwords under fresh salts."""
@@ -47,10 +45,7 @@ class BrokerChanges:
             *(f"add vhost {name}" for name in self.vhosts),
             *(f"add user {name}" for name, _ in self.users),
             *(f"let user {item['user']} use vhost {item['vhost']}" for item in self.permissions),
-            *(
-                f"widen the permissions of user {item['user']} on vhost {item['vhost']}"
-                for item in self.widened
-            ),
+            *(f"widen the permissions of user {item['user']} on vhost {item['vhost']}" for item in self.widened),
             *(f"add policy {item['name']} to vhost {item['vhost']}" for item in self.policies),
             *(f"change policy {item['name']} of vhost {item['vhost']}" for item in self.changed_policies),
         ]
@@ -70,9 +65,7 @@ def compare(wanted: Definitions, exported: dict[str, Any]) -> BrokerChanges:
         permissions=tuple(item for item, existing in rights if existing is None),
         policies=tuple(item for item, existing in known if existing is None),
         widened=tuple(item for item, existing in rights if existing is not None and _narrower(existing)),
-        changed_policies=tuple(
-            item for item, existing in known if existing is not None and _differs(item, existing)
-        ),
+        changed_policies=tuple(item for item, existing in known if existing is not None and _differs(item, existing)),
         conflicts=tuple(
             _conflict(name)
             for name, password in wanted.users.items()

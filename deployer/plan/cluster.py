@@ -100,9 +100,7 @@ def _share_cookie(joining: Sequence[Broker], seed: Broker, fresh: Secret, timeou
     adopted = seed.cookie if seed.established else None
     cookie = adopted or fresh
     hosts = [*joining] if adopted or not joining else [seed, *joining]
-    intents = {
-        broker.host: replace_cookie(broker, cookie, timeout) for broker in hosts if broker.cookie != cookie
-    }
+    intents = {broker.host: replace_cookie(broker, cookie, timeout) for broker in hosts if broker.cookie != cookie}
     return Wave("rabbitmq: share the Erlang cookie", SCOPE, intents)
 
 

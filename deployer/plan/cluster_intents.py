@@ -22,9 +22,7 @@ def write_conf(broker: Broker, conf: bytes) -> tuple[Intent, ...]:
 def install(broker: Broker, package: str) -> tuple[Intent, ...]:
     """Return the installation; the unit is enabled, for dnf leaves that to the administrator."""
     return (
-        Intent(
-            "package.install", {"names": [package], "manager": broker.package_manager}, f"install {package}"
-        ),
+        Intent("package.install", {"names": [package], "manager": broker.package_manager}, f"install {package}"),
         Intent("unit.enable", {"unit": UNIT}, f"start {UNIT} at boot"),
     )
 
@@ -36,9 +34,7 @@ def bring_up(timeout: float) -> tuple[Intent, ...]:
 
 def restart(timeout: float) -> Intent:
     """Return the restart of the broker."""
-    return Intent(
-        "unit.restart", {"unit": UNIT, "timeout": timeout}, f"restart {UNIT} with its configuration"
-    )
+    return Intent("unit.restart", {"unit": UNIT, "timeout": timeout}, f"restart {UNIT} with its configuration")
 
 
 def await_broker(timeout: float) -> Intent:

@@ -118,11 +118,7 @@ def obstacles(brokers: Sequence[Broker], seed: Broker) -> list[Mistake]:
         *_silent(brokers),
         *_same_names(brokers),
         *(mistake for broker in brokers for mistake in _unresolved(broker, brokers)),
-        *(
-            _foreign(broker, seed)
-            for broker in brokers
-            if broker.established and seed.node not in broker.members
-        ),
+        *(_foreign(broker, seed) for broker in brokers if broker.established and seed.node not in broker.members),
         *(_forgotten(broker, seed) for broker in brokers if _was_reset(broker, seed)),
     ]
 
@@ -139,9 +135,7 @@ def _silent(brokers: Sequence[Broker]) -> list[Mistake]:
     """A unit that is active and does not serve; no mistake while a peer is down, for that may be what it waits for."""
     if any(broker.down and not broker.active for broker in brokers):
         return []
-    problem = (
-        f"{UNIT} is active, but its broker does not serve: see `rabbitmqctl status` and its log on that host"
-    )
+    problem = f"{UNIT} is active, but its broker does not serve: see `rabbitmqctl status` and its log on that host"
     return [Mistake(broker.host, "", problem) for broker in brokers if broker.down]
 
 
@@ -178,12 +172,7 @@ def _foreign(broker: Broker, seed: Broker) -> Mistake:
 
 
 def _was_reset(broker: Broker, seed: Broker) -> bool:
-    return (
-        broker.running
-        and broker.node in seed.members
-        and seed.node not in broker.members
-        and not broker.established
-    )
+    return broker.running and broker.node in seed.members and seed.node not in broker.members and not broker.established
 
 
 def _forgotten(broker: Broker, seed: Broker) -> Mistake:

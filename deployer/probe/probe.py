@@ -81,8 +81,7 @@ class Probe:
         self.deadline = time.monotonic() + max(timeout - RESERVE, timeout / 2)
         self.last_words = LastWords()
         self.targets = [
-            {**target, "answered": False, "how": "", "ms": None, "error": None}
-            for target in request["targets"]
+            {**target, "answered": False, "how": "", "ms": None, "error": None} for target in request["targets"]
         ]
         self.notify: dict[str, Any] | None = None
         if request.get("notify"):
@@ -237,9 +236,7 @@ def _notification_round(probe: Probe, result: dict[str, Any], conf: Any, _rpc: A
     listener.start()
     result["queue_deleted"] = False
     try:
-        notifier = oslo_messaging.Notifier(
-            transport, asked["publisher"], driver="messagingv2", topics=[asked["topic"]]
-        )
+        notifier = oslo_messaging.Notifier(transport, asked["publisher"], driver="messagingv2", topics=[asked["topic"]])
         began = time.monotonic()
         notifier.info({}, "hybridmsg.probe", {"token": receiver.token})
         if receiver.seen.wait(max(probe.left() - CLEANUP, 0.1)):

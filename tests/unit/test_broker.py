@@ -22,9 +22,7 @@ def deployment(*projects: str, nodes: int = 3, policies: tuple[Policy, ...] = (T
     hosts = tuple(Host(f"msg{n}", f"10.0.0.{n}", 22, "root", ("rabbitmq",)) for n in range(1, nodes + 1))
     # No part of the plan of a broker reads the catalogue.
     catalogue = cast("Project", None)
-    deployed = tuple(
-        ProjectDeployment(name, catalogue, (), f"/{name}", name, Secret(PASSWORD)) for name in projects
-    )
+    deployed = tuple(ProjectDeployment(name, catalogue, (), f"/{name}", name, Secret(PASSWORD)) for name in projects)
     by_name = {host.name: host for host in hosts}
     return Deployment(Path(), by_name, hosts, (), deployed, BrokerSettings(policies=policies))
 

@@ -90,10 +90,7 @@ def plan(*hosts: HostFacts, of: Deployment = SITE) -> ClusterPlan:
 
 def acts(waves: tuple[Wave, ...]) -> list[dict[str, list[str]]]:
     """The kinds of each wave by host."""
-    return [
-        {host: [intent.kind for intent in intents] for host, intents in wave.intents.items()}
-        for wave in waves
-    ]
+    return [{host: [intent.kind for intent in intents] for host, intents in wave.intents.items()} for wave in waves]
 
 
 def refusal(*hosts: HostFacts) -> str:
@@ -209,9 +206,7 @@ def test_a_member_that_lost_its_data_has_to_be_forgotten_first() -> None:
 
 
 def test_a_peer_that_does_not_resolve_is_named_with_the_remedy() -> None:
-    text = refusal(
-        bare("msg1"), bare("msg2", resolves={"msg1": True, "msg2": True, "msg3": False}), bare("msg3")
-    )
+    text = refusal(bare("msg1"), bare("msg2", resolves={"msg1": True, "msg2": True, "msg3": False}), bare("msg3"))
 
     assert "msg2: cannot resolve msg3" in text
     assert "/etc/hosts" in text
@@ -270,9 +265,7 @@ def test_our_own_configuration_is_changed_one_host_after_the_other() -> None:
     assert not plan(*hosts).waves
     [wave] = plan(*hosts, of=moved).waves
     assert wave.serial
-    assert list(acts((wave,))[0].items()) == [
-        (host, ["file.write", "unit.restart", "rabbitmq.await"]) for host in ALL
-    ]
+    assert list(acts((wave,))[0].items()) == [(host, ["file.write", "unit.restart", "rabbitmq.await"]) for host in ALL]
 
 
 def test_an_interrupted_installation_goes_on_without_writing_again() -> None:

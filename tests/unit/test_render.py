@@ -15,14 +15,9 @@ def test_a_lone_broker_gets_its_listener_and_nothing_else() -> None:
     assert _settings(render("rabbitmq.conf.j2", port=5673, nodes=1)) == {"listeners.tcp.default": "5673"}
 
 
-@pytest.mark.parametrize(
-    ("nodes", "handling"), [(2, "autoheal"), (3, "pause_minority"), (5, "pause_minority")]
-)
+@pytest.mark.parametrize(("nodes", "handling"), [(2, "autoheal"), (3, "pause_minority"), (5, "pause_minority")])
 def test_a_minority_pauses_only_where_there_can_be_a_majority(nodes: int, handling: str) -> None:
-    assert (
-        _settings(render("rabbitmq.conf.j2", port=5672, nodes=nodes))["cluster_partition_handling"]
-        == handling
-    )
+    assert _settings(render("rabbitmq.conf.j2", port=5672, nodes=nodes))["cluster_partition_handling"] == handling
 
 
 def test_the_final_newline_is_kept() -> None:

@@ -1,0 +1,273 @@
+"""RabbitMQ's part of the agent, with a stand-in rabbitmqctl that prints what the one of RabbitMQ 3.10.8 printed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.agent import rabbitmq
+from deployer.agent.errors import RefusedError, StaleError, StepError
+from tests.unit.agent.conftest import Programs
+
+DATA = Path(__file__).parent / "data"
+STATUS: dict[str, Any] = json.loads((DATA / "rabbitmq-cluster-status.json").read_text())
+EXPORT: dict[str, Any] = json.loads((DATA / "rabbitmq-cluster-export.json").read_text())
+EVAL = (DATA / "rabbitmq-cluster-eval.txt").read_text()
+
+ALONE = {**STATUS, "disk_nodes": ["rabbit@bare1"], "running_nodes": ["rabbit@bare1"]}
+FRESH: dict[str, Any] = {
+    **EXPORT,
+    **{kind: [] for kind in ("policies", "queues", "permissions")},
+    "vhosts": [{"name": "/"}],
+    "users": [{"name": "guest"}],
+    # As every cluster has it from RabbitMQ 3.11 on.
+    "global_parameters": [{"name": "internal_cluster_id", "value": "rabbitmq-cluster-id-x"}],
+}
+NO_QUEUES = '{"node":"rabbit@bare1","queues":[]}ok\n'
+BODY = """
+replies = json.load(open({path!r}))
+command = next(word for word in argv if word in replies)
+reply = replies[command]
+sys.stdout.write(reply["out"]); sys.stderr.write(reply["err"]); sys.exit(reply["code"])
+"""
+
+
+class Broker:
+    """The stand-in: what it says to each command, and what it was asked to do."""
+
+    def __init__(self, programs: Programs, replies: Path) -> None:
+        self._programs, self._replies = programs, replies
+        self.answers: dict[str, dict[str, Any]] = {}
+        programs.add("rabbitmqctl", BODY.format(path=str(replies)))
+        self.holds(ALONE, FRESH, NO_QUEUES)
+        for command in ("stop_app", "join_cluster", "start_app", "await_startup", "import_definitions"):
+            self.says(command)
+        self.says("version", "3.10.8\n")
+
+    def says(self, command: str, out: str = "", err: str = "", code: int = 0) -> None:
+        self.answers[command] = {"out": out, "err": err, "code": code}
+        self._replies.write_text(json.dumps(self.answers))
+
+    def holds(self, status: dict[str, Any], export: dict[str, Any], queues: str) -> None:
+        self.says("cluster_status", json.dumps(status))
+        self.says("export_definitions", json.dumps(export))
+        self.says("eval", queues)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        return self._programs.calls
+
+    @property
+    def acts(self) -> list[str]:
+        asking = {"cluster_status", "export_definitions", "eval", "version"}
+        words = [next(word for word in call["argv"] if word in self.answers) for call in self.calls]
+        return [word for word in words if word not in asking]
+
+
+@pytest.fixture
+def broker(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    monkeypatch.setattr(rabbitmq, "COOKIE", str(tmp_path / "cookie"))
+    monkeypatch.setattr(rabbitmq, "RETRY_PAUSE", 0.01)
+    return Broker(programs, tmp_path / "replies.json")
+
+
+def test_a_cluster_is_told_as_the_contract_has_it(broker: Broker) -> None:
+    broker.holds(STATUS, EXPORT, EVAL.replace('"consumers":0', '"consumers":2'))
+    facts = rabbitmq.observe([])
+
+    nodes = ["rabbit@bare1", "rabbit@bare2", "rabbit@bare3"]
+    assert facts.pop("definitions") == EXPORT
+    assert facts == {
+        "installed": True,
+        "version": "3.10.8",
+        "running": True,
+        "node": "rabbit@bare1",
+        "members": nodes,
+        "running_members": nodes,
+        "cookie_sha256": None,
+        "cookie_b64": None,
+        "empty": False,
+        "consumers": [{"vhost": "/nova", "queue": "conductor.ctl1"}],
+        "resolves": {},
+    }
+
+
+def test_a_queue_that_nobody_reads_is_no_consumer(broker: Broker) -> None:
+    broker.holds(STATUS, EXPORT, EVAL)
+
+    assert rabbitmq.observe([])["consumers"] == []
+
+
+def test_three_calls_tell_everything(broker: Broker) -> None:
+    rabbitmq.observe([])
+
+    assert len(broker.calls) == 3
+
+
+def test_a_host_without_rabbitmq_is_bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("deployer.agent.run._SYSTEM_PATH", ())
+    facts = rabbitmq.observe([])
+
+    assert (facts["installed"], facts["running"], facts["version"], facts["empty"]) == (
+        False,
+        False,
+        None,
+        True,
+    )
+
+
+def test_a_fresh_broker_is_empty(broker: Broker) -> None:
+    assert rabbitmq.observe([])["empty"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["vhosts", "users", "queues", "exchanges", "bindings", "policies", "parameters", "global_parameters"],
+)
+def test_anything_that_somebody_made_is_not_empty(broker: Broker, kind: str) -> None:
+    broker.holds(ALONE, {**FRESH, kind: [*FRESH[kind], {"name": "theirs"}]}, NO_QUEUES)
+
+    assert not rabbitmq.observe([])["empty"]
+
+
+def test_a_transient_queue_that_no_export_shows_is_not_empty(broker: Broker) -> None:
+    broker.holds(ALONE, FRESH, EVAL)
+
+    assert not rabbitmq.observe([])["empty"]
+
+
+def test_a_member_of_a_cluster_is_not_empty(broker: Broker) -> None:
+    broker.holds(STATUS, FRESH, NO_QUEUES)
+
+    assert not rabbitmq.observe([])["empty"]
+
+
+def test_a_broker_that_is_down_is_not_taken_for_empty(broker: Broker) -> None:
+    for command in ("cluster_status", "export_definitions", "eval"):
+        broker.says(command, err="Error: unable to perform an operation on node", code=69)
+    facts = rabbitmq.observe([])
+
+    assert (facts["installed"], facts["running"], facts["empty"]) == (True, False, False)
+    assert (facts["version"], facts["definitions"]) == ("3.10.8", None)
+
+
+@pytest.mark.parametrize("command", ["export_definitions", "eval"])
+def test_half_an_answer_of_a_running_broker_is_an_error(broker: Broker, command: str) -> None:
+    broker.says(command, err="timeout", code=70)
+
+    with pytest.raises(StepError):
+        rabbitmq.observe([])
+
+
+def test_an_export_of_unknown_form_is_an_error_and_never_an_empty_broker(broker: Broker) -> None:
+    broker.says("export_definitions", json.dumps({"message": json.dumps(FRESH)}))
+
+    with pytest.raises(StepError):
+        rabbitmq.observe([])
+
+
+def test_the_cookie_is_told_as_its_bytes(broker: Broker) -> None:
+    Path(rabbitmq.COOKIE).write_bytes(b"COOKIE\n")
+    facts = rabbitmq.observe([])
+
+    assert base64.b64decode(facts["cookie_b64"]) == b"COOKIE\n"
+    assert facts["cookie_sha256"] == hashlib.sha256(b"COOKIE\n").hexdigest()
+
+
+def test_peers_that_resolve_are_told_from_those_that_do_not(broker: Broker) -> None:
+    assert rabbitmq.observe(["localhost", "bad..name"])["resolves"] == {"localhost": True, "bad..name": False}
+
+
+def test_a_member_already_is_left_alone(broker: Broker) -> None:
+    broker.holds(STATUS, EXPORT, EVAL)
+    outcome = rabbitmq.join({"seed": "rabbit@bare2"})
+
+    assert not outcome.changed
+    assert broker.acts == []
+
+
+def test_an_empty_broker_joins_in_order(broker: Broker) -> None:
+    outcome = rabbitmq.join({"seed": "rabbit@bare2"})
+
+    assert outcome.changed
+    assert broker.acts == ["stop_app", "join_cluster", "start_app", "await_startup"]
+    assert ["--quiet", "join_cluster", "rabbit@bare2"] in [call["argv"] for call in broker.calls]
+
+
+def test_a_broker_that_got_something_meanwhile_is_not_joined(broker: Broker) -> None:
+    broker.holds(ALONE, FRESH, EVAL)
+
+    with pytest.raises(StaleError):
+        rabbitmq.join({"seed": "rabbit@bare2"})
+    assert broker.acts == []
+
+
+def test_a_broker_that_is_down_is_not_joined(broker: Broker) -> None:
+    broker.says("cluster_status", code=69)
+
+    with pytest.raises(StaleError):
+        rabbitmq.join({"seed": "rabbit@bare2"})
+    assert broker.acts == []
+
+
+def test_a_refused_join_leaves_the_broker_running(broker: Broker) -> None:
+    broker.says("join_cluster", err="Error: incompatible versions", code=69)
+
+    with pytest.raises(StepError) as caught:
+        rabbitmq.join({"seed": "rabbit@bare2"})
+    assert broker.acts == ["stop_app", "join_cluster", "start_app"]
+    assert "incompatible versions" in caught.value.more["output"]
+
+
+@pytest.mark.parametrize("seed", ["rabbit@bare2; reboot", "rabbit@$(id)", "bare2", ""])
+def test_a_seed_that_is_no_node_name_reaches_no_shell(broker: Broker, seed: str) -> None:
+    with pytest.raises(RefusedError):
+        rabbitmq.join({"seed": seed})
+    assert broker.calls == []
+
+
+def test_no_argument_means_anything_to_the_shell_of_debians_rabbitmqctl(broker: Broker) -> None:
+    rabbitmq.join({"seed": "rabbit@bare2"})
+
+    assert not set("$`\\") & set("".join(word for call in broker.calls for word in call["argv"]))
+
+
+def test_definitions_travel_on_stdin_alone(broker: Broker) -> None:
+    document = b'{"users": [{"name": "nova", "password_hash": "SECRET"}]}'
+    outcome = rabbitmq.import_definitions({"definitions_b64": base64.b64encode(document).decode()})
+
+    [call] = broker.calls
+    assert outcome.changed
+    assert call["stdin"].encode() == document
+    assert call["argv"] == ["--quiet", "import_definitions"]
+    assert "SECRET" not in json.dumps(call["env"])
+
+
+def test_refused_definitions_are_not_shown(broker: Broker) -> None:
+    broker.says("import_definitions", err="{bad_entry, SECRET}", code=70)
+
+    with pytest.raises(StepError) as caught:
+        rabbitmq.import_definitions({"definitions_b64": ""})
+    assert "SECRET" not in f"{caught.value} {caught.value.frame()}"
+
+
+def test_a_broker_that_comes_up_later_is_awaited(broker: Broker, tmp_path: Path) -> None:
+    once = f"import pathlib; once = pathlib.Path({str(tmp_path / 'once')!r})"
+    broker._programs.add("rabbitmqctl", f"{once}\ncode = 0 if once.exists() else 69\nonce.touch()\nsys.exit(code)")
+
+    assert not rabbitmq.await_startup({"timeout": 30}).changed
+    assert len(broker.calls) == 2
+
+
+def test_a_broker_that_stays_down_is_an_error_with_its_last_words(broker: Broker) -> None:
+    broker.says("await_startup", err="Error: rabbit_is_not_running", code=69)
+
+    with pytest.raises(StepError) as caught:
+        rabbitmq.await_startup({"timeout": 1})
+    assert "rabbit_is_not_running" in caught.value.more["output"]
