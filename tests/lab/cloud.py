@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.lab import Lab
 
+INVENTORY = "/etc/hybridmsg"
 CONSUMER = "tel1"
 EVENTS = "/var/lib/ceilometer/events.log"
 SERVICE_HOSTS = ("ctl1", "ctl2", CONSUMER)
@@ -64,16 +65,22 @@ def heard(lab: Lab, image: str, timeout: float = 30) -> bool:
     return lab.run(CONSUMER, wait, check=False, timeout=timeout + 10).returncode == 0
 
 
-def hybridmsg(lab: Lab, *words: str, check: bool = True, timeout: float = 600) -> Any:
-    """Run `hybridmsg ... --json` on the operator host and return its document, with `exit_code` added."""
-    done = lab.run("ops1", ["hybridmsg", *words, "-i", "/etc/hybridmsg", "--json"], check=False, timeout=timeout)
-    if not done.stdout.strip():
-        raise AssertionError(f"hybridmsg {' '.join(words)} printed nothing (exit {done.returncode}): {done.stderr}")
-    document = json.loads(done.stdout)
-    document["exit_code"] = done.returncode
-    if check and done.returncode:
-        raise AssertionError(f"hybridmsg {' '.join(words)} ended with {done.returncode}: {done.stderr}")
+def hybridmsg(lab: Lab, verb: str, *words: str, inventory: str = INVENTORY, timeout: float = 600) -> dict[str, Any]:
+    """Run `hybridmsg VERB --json` on the operator host, which must succeed, and return its document."""
+    code, document, err = hybridmsg_ends(lab, verb, *words, inventory=inventory, timeout=timeout)
+    if code:
+        raise AssertionError(f"hybridmsg {verb} ended with {code}: {err}")
     return document
+
+
+def hybridmsg_ends(
+    lab: Lab, verb: str, *words: str, inventory: str = INVENTORY, timeout: float = 600
+) -> tuple[int, dict[str, Any], str]:
+    """Run `hybridmsg VERB --json` on the operator host; return its exit code, its document, and its stderr."""
+    done = lab.run("ops1", ["hybridmsg", verb, *words, "-i", inventory, "--json"], check=False, timeout=timeout)
+    if not done.stdout.strip():
+        raise AssertionError(f"hybridmsg {verb} printed nothing (exit {done.returncode}): {done.stderr}")
+    return done.returncode, json.loads(done.stdout), done.stderr
 
 
 def wait_until(condition: Any, timeout: float, what: str) -> None:

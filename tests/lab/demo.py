@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.lab import Lab, LabError
-from tests.lab.cloud import CONSUMER, SERVICE_HOSTS, create_image, fingerprints, heard
+from tests.lab.cloud import CONSUMER, INVENTORY, SERVICE_HOSTS, create_image, fingerprints, heard
 
-INVENTORY = "/etc/hybridmsg"
 TRY_NEXT = """
 The lab stays up. What to try next (each is a command on the lab's operator host):
   python3 -m tests.lab run ops1 -- hybridmsg status -i /etc/hybridmsg

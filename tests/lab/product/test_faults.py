@@ -1,0 +1,117 @@
+"""Faults on a live, migrated cloud: a project that fails is put back whole, and nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.lab import Lab
+from tests.lab.cloud import fingerprints, hybridmsg, hybridmsg_ends
+from tests.lab.product.conftest import Migrated
+from tests.lab.product.inventories import Inventory
+
+DROP_IN = "/run/systemd/system/heat-engine.service.d/deaf.conf"
+DEAF = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep infinity\n"
+
+
+@pytest.fixture
+def heat_moves(undisturbed: Migrated) -> Inventory:
+    """An inventory that gives heat another vhost: its files change and its engines restart, on both controllers."""
+    inventory = Inventory(undisturbed.lab, "heat-moves")
+    return inventory.change(
+        "defaults", data__hybridmsg__projects={"heat": {"vhost": "heat2"}}, data__hybridmsg__timeouts={"gate": 15}
+    )
+
+
+@contextmanager
+def deaf_engine(lab: Lab, host: str) -> Iterator[None]:
+    """Let heat-engine's next start on `host` succeed and answer nothing; the running one goes on."""
+    lab.run(host, "mkdir -p /run/systemd/system/heat-engine.service.d")
+    lab.write(host, DROP_IN, DEAF.encode())
+    lab.run(host, "systemctl daemon-reload")
+    try:
+        yield
+    finally:
+        lab.run(host, f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart heat-engine", timeout=120)
+
+
+def test_a_service_that_starts_and_never_answers_takes_its_whole_project_back(
+    undisturbed: Migrated, heat_moves: Inventory
+) -> None:
+    lab = undisturbed.lab
+    before = fingerprints(lab)
+    with deaf_engine(lab, "ctl2"):
+        code, document, err = hybridmsg_ends(lab, "migrate", inventory=heat_moves.path)
+        assert (code, document["error"]["kind"]) == (3, "GateFailed")
+        assert "engine@ctl2" in err
+        assert fingerprints(lab) == before
+    assert hybridmsg(lab, "verify")["ok"] is True
+
+
+def test_ctrl_c_puts_the_project_in_hand_back_and_says_where_it_stands(
+    undisturbed: Migrated, heat_moves: Inventory
+) -> None:
+    lab = undisturbed.lab
+    before = fingerprints(lab)
+    argv = ["hybridmsg", "migrate", "-i", heat_moves.path]
+    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line.decode())
+        if "ctl1: restart heat-engine" in lines[-1]:
+            os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=180) == 130
+    assert "Run migrate again" in lines[-1]
+    assert fingerprints(lab) == before
+    assert hybridmsg(lab, "verify")["ok"] is True
+
+
+def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, heat_moves: Inventory) -> None:
+    lab = undisturbed.lab
+    before = fingerprints(lab)
+    argv = ["hybridmsg", "migrate", "-i", heat_moves.path]
+    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"ctl1: restart heat-engine" in line:
+            lab.run("ops1", "pkill -KILL -f 'hybridmsg migrate'")
+    process.wait(timeout=60)
+    code, document, _ = hybridmsg_ends(lab, "migrate")
+    assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")
+    assert hybridmsg(lab, "rollback")["whole"] is True
+    assert fingerprints(lab) == before
+
+
+def test_a_host_that_another_run_holds_is_left_alone(undisturbed: Migrated, heat_moves: Inventory) -> None:
+    lab = undisturbed.lab
+    hold = "exec flock /var/lib/hybridmsg/lock sh -c 'echo held; exec sleep 300'"
+    holder = lab.popen("ctl1", hold, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        code, document, _ = hybridmsg_ends(lab, "migrate", inventory=heat_moves.path)
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+    assert (code, document["error"]["parts"][0].split(":")[0]) == (5, "ctl1")
+
+
+def test_a_file_changed_after_the_migration_stops_its_rollback(undisturbed: Migrated, heat_moves: Inventory) -> None:
+    lab = undisturbed.lab
+    before = lab.read("ctl1", "/etc/heat/heat.conf")
+    hybridmsg(lab, "migrate", inventory=heat_moves.path)
+    migrated = lab.read("ctl1", "/etc/heat/heat.conf")
+    lab.run("ctl1", "echo '# an operator was here' >>/etc/heat/heat.conf")
+    code, _, err = hybridmsg_ends(lab, "rollback", inventory=heat_moves.path)
+    assert code == 6
+    assert "ctl1" in err
+    assert lab.read("ctl1", "/etc/heat/heat.conf") == migrated + b"# an operator was here\n"
+    lab.write("ctl1", "/etc/heat/heat.conf", migrated, mode=0o640)
+    assert hybridmsg(lab, "rollback", inventory=heat_moves.path)["whole"] is True
+    assert lab.read("ctl1", "/etc/heat/heat.conf") == before
