@@ -9,8 +9,8 @@ import pytest
 
 from tests.lab import Lab
 from tests.lab.cloud import fingerprints, hybridmsg_ends
-from tests.lab.product.conftest import Migrated
-from tests.lab.product.inventories import Inventory
+from tests.lab.e2e.conftest import Migrated
+from tests.lab.e2e.inventories import Inventory
 
 KNOWN_HOSTS = "/root/.ssh/known_hosts"
 GLANCE = "/etc/glance/glance-api.conf"

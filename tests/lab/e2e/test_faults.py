@@ -12,8 +12,8 @@ import pytest
 
 from tests.lab import Lab
 from tests.lab.cloud import fingerprints, hybridmsg, hybridmsg_ends
-from tests.lab.product.conftest import Migrated
-from tests.lab.product.inventories import Inventory
+from tests.lab.e2e.conftest import Migrated
+from tests.lab.e2e.inventories import Inventory
 
 DROP_IN = "/run/systemd/system/heat-engine.service.d/deaf.conf"
 DEAF = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep infinity\n"

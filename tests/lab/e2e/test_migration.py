@@ -17,8 +17,8 @@ from tests.lab.cloud import (
     hybridmsg,
     hybridmsg_ends,
 )
-from tests.lab.product.conftest import BROKERS, Migrated
-from tests.lab.product.inventories import PASSWORDS
+from tests.lab.e2e.conftest import BROKERS, Migrated
+from tests.lab.e2e.inventories import PASSWORDS
 
 SERVERS = {
     f"{topic}@{host}" for topic in ("conductor", "scheduler", "cinder-scheduler", "engine") for host in ("ctl1", "ctl2")

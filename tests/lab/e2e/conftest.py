@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import Lab
 from tests.lab.cloud import SERVICE_HOSTS, fingerprints, hybridmsg
-from tests.lab.product.inventories import MAIN, SECRETS
+from tests.lab.e2e.inventories import MAIN, SECRETS
 
 BROKERS = ("msg1", "msg2", "msg3")
 
