@@ -96,7 +96,7 @@ def _package_install(step: Step) -> Prepared:
 
 
 def _unit(step: Step) -> Prepared:
-    unit, verb = step.args["unit"], step.kind.rpartition(".")[2]
+    unit, verb = units.full_name(step.args["unit"]), step.kind.rpartition(".")[2]
     before = units.state(unit)
 
     def act() -> StepOutcome:

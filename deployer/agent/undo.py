@@ -18,7 +18,10 @@ from deployer.agent.types import Json, StepOutcome
 
 @dataclass
 class Deed:
-    """A step that was begun: `before` of its first line, `left` each sha256 it may have left behind."""
+    """A step that was begun: `before` of its first line, `left` each sha256 it may have left behind.
+
+    `superseded`: an older deed's undo does the same.
+    """
 
     step: str
     scope: str
@@ -26,17 +29,20 @@ class Deed:
     target: str
     before: Json
     left: set[str | None] = field(default_factory=set)
+    undone: bool = False
+    superseded: bool = False
 
 
 def deeds(entries: Sequence[Json]) -> list[Deed]:
-    """Return what was begun and not undone, oldest first; a step begun twice keeps its first before-image."""
+    """Return what was begun, oldest first; a step begun twice keeps its first before-image."""
     begun: dict[str, Deed] = {}
     for entry in entries:
         step = entry["step"]
         if entry["status"] == "undone":
-            begun.pop(step, None)
+            begun[step].undone = True
             continue
-        if step not in begun:
+        if step not in begun or begun[step].undone:
+            begun.pop(step, None)
             begun[step] = Deed(step, entry["scope"], entry["kind"], entry["target"], entry["before"])
         begun[step].left.add(entry["after"].get("sha256"))
     return list(begun.values())
@@ -49,25 +55,35 @@ def undo(
 
     Raises StaleError before anything is changed when a file is not what the run left, unless `force`.
     """
-    entries = journal.entries()
-    unknown = set(steps or ()) - {entry["step"] for entry in entries}
+    known = deeds(journal.entries())
+    unknown = set(steps or ()) - {deed.step for deed in known}
     if unknown:
         raise RefusedError(f"run {journal.run} has no step {', '.join(sorted(unknown))} on this host")
-    chosen = [deed for deed in _newest_first(deeds(entries)) if steps is None or deed.step in steps]
+    todo = [deed for deed in known if not deed.undone and (steps is None or deed.step in steps)]
+    arranged = _arranged(known, todo)
     if not force:
-        _check_files(chosen)
+        _check_files(arranged)
     results = []
-    for deed in chosen:
+    for deed in arranged:
         stop_when_gone(gone, deed.step)
         act = _bound(deed, journal, force=force)
         results.append(result(deed.step, reported(deed.step, f"undo {deed.kind} {deed.target}", emit, act)))
     return results
 
 
-def _newest_first(all_deeds: list[Deed]) -> list[Deed]:
-    """Restarts come last: a unit is restarted to read its files, and these must be back by then."""
-    newest_first = all_deeds[::-1]
-    return sorted(newest_first, key=lambda deed: deed.kind == "unit.restart")
+def _arranged(known: Sequence[Deed], todo: Sequence[Deed]) -> list[Deed]:
+    """Newest first, but the restarts last: a unit is restarted to read its files, which must be back by then.
+
+    One restart serves for all of a unit's, and only if it ran before the oldest deed that is taken back.
+    """
+    newest_first = todo[::-1]
+    restarts = [deed for deed in newest_first if deed.kind == "unit.restart"]
+    final = {deed.target: deed for deed in restarts}
+    for deed in restarts:
+        taken_back = (other for other in known if other.undone or other in todo)
+        deed.before = next(other.before for other in taken_back if other.target == deed.target)
+        deed.superseded = deed is not final[deed.target]
+    return [*(deed for deed in newest_first if deed.kind != "unit.restart"), *restarts]
 
 
 def _check_files(chosen: Sequence[Deed]) -> None:
@@ -125,6 +141,8 @@ def _restore(deed: Deed, journal: Journal, *, force: bool) -> StepOutcome:
 
 def _active_state(deed: Deed) -> StepOutcome:
     """Back to running or stopped; one that was restarted is restarted, to read the files that are back."""
+    if deed.superseded:
+        return StepOutcome(changed=False, output=f"{deed.target} is restarted once for all")
     was_running, now = deed.before["active"] in RUNNING, units.state(deed.target)
     if was_running and (deed.kind == "unit.restart" or now["active"] not in RUNNING):
         verb = "restart" if deed.kind == "unit.restart" else "start"

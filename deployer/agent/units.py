@@ -16,13 +16,14 @@ SHOW_TIMEOUT = 60.0
 _PROPERTIES = "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,ExecStart"
 _SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
 _STARTED_PROGRAM = re.compile(r"path=(/\S+)")
+_TITLE = re.compile(r"\S+: master process \[(.+)\]")  # cotyledon puts its sys.argv there: ceilometer, octavia
 
 
 def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return systemd's properties of each unit by the name asked for; raises RefusedError without it."""
     if not names:
         return {}
-    full = {name: name if _SUFFIX.search(name) else f"{name}.service" for name in names}
+    full = {name: full_name(name) for name in names}
     argv = ["systemctl", "show", "--no-pager", "-p", _PROPERTIES, "--", *full.values()]
     answer = run(argv, SHOW_TIMEOUT)
     if not answer.ok:
@@ -30,6 +31,11 @@ def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
     blocks = [_properties(block) for block in answer.stdout.split("\n\n") if block.strip()]
     known = {name: block for block in blocks for name in [block["Id"], *block.get("Names", "").split()]}
     return {name: known.get(unit, {"LoadState": "not-found"}) for name, unit in full.items()}
+
+
+def full_name(name: str) -> str:
+    """Return the unit's name with its suffix: systemctl takes `nova-api` for `nova-api.service`."""
+    return name if _SUFFIX.search(name) else f"{name}.service"
 
 
 def _properties(block: str) -> dict[str, str]:
@@ -56,12 +62,14 @@ def _facts(properties: dict[str, str]) -> Json:
 
 
 def _argv(pid: int) -> list[str]:
-    """Return the process's command line; empty when there is none (any more)."""
+    """Return the process's command line, read out of its title if need be; empty when it is gone."""
     try:
         content = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return []
-    return [word.decode("utf-8", "replace") for word in content.rstrip(b"\0").split(b"\0")] if content else []
+    text = content.decode("utf-8", "replace").rstrip("\0")
+    title = _TITLE.fullmatch(text)
+    return title.group(1).split() if title else text.split("\0") if text else []
 
 
 def _owner(pid: int) -> str:
@@ -84,7 +92,8 @@ def _interpreter(pid: int, argv: list[str], properties: dict[str, str]) -> str |
         if found:
             return found
     started = _STARTED_PROGRAM.search(properties.get("ExecStart", ""))
-    candidates = [shebang(started.group(1)) if started else None, _binary(pid)]
+    programs = [*argv[:1], *(started.groups() if started else ())]
+    candidates = [*(shebang(path) for path in programs if path.startswith("/")), _binary(pid)]
     return next((path for path in candidates if path and _is_python(path)), None)
 
 

@@ -24,6 +24,9 @@ print("more noise at the exit")
 """
 
 
+real_program = probe.program
+
+
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "program", lambda: STAND_IN)
@@ -31,6 +34,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(request: Json, user: str = "", timeout: float = 20, interpreter: str = "/usr/bin/python3") -> Json:
     return probe.probe(interpreter, user, request, timeout)
+
+
+def test_the_real_program_marks_its_answer_as_it_is_looked_for() -> None:
+    assert f'"{probe.ANSWER_MARK}"' in real_program().decode()
 
 
 def test_the_answer_is_found_among_the_libraries_noise() -> None:

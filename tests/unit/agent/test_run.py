@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from deployer.agent import run as runner
 from deployer.agent.errors import StepError
 from deployer.agent.run import run
+from tests.unit.agent.client import ROOT
 
 
 def _alive(pid: int) -> bool:
@@ -19,8 +22,10 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_a_program_finds_nothing_on_its_stdin() -> None:
-    assert run(["cat"], 10).stdout == ""
+def test_a_program_finds_nothing_on_its_stdin_although_the_agent_has_something() -> None:
+    agent = "from deployer.agent.run import run; print(repr(run(['cat'], 10).stdout))"
+    done = subprocess.run([sys.executable, "-c", agent], input=b"frames", capture_output=True, check=True, cwd=ROOT)
+    assert done.stdout == b"''\n"
 
 
 def test_input_reaches_the_program() -> None:

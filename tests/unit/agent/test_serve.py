@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import signal
 import struct
 import time
@@ -77,6 +78,25 @@ def test_end_of_file_lets_the_step_in_hand_end_and_begins_no_other(
     assert finished_the_step_in_hand_only(state, tmp_path)
 
 
+def test_a_request_that_waited_is_not_begun_after_the_end(
+    agent: Client, slow: SlowStep, programs: Programs, tmp_path: Path
+) -> None:
+    programs.add("python3")
+    begin(agent, slow, tmp_path)
+    interpreter = str(programs.directory / "python3")
+    agent.tell("probe", interpreter=interpreter, user="", request={}, timeout=5)
+    agent.hang_up()
+    slow.finish()
+    assert agent.process.wait(10) == 0
+    assert programs.argvs("python3") == []
+
+
+def test_the_frames_are_out_of_reach_of_print_and_of_children(agent: Client) -> None:
+    agent.ask("history", run=None)
+    streams = [Path(f"/proc/{agent.process.pid}/fd/{number}").readlink() for number in (0, 1)]
+    assert streams == [Path("/dev/null")] * 2
+
+
 def test_silence_ends_it_like_end_of_file(agents: Start, slow: SlowStep, state: Path, tmp_path: Path) -> None:
     agent = agents(silence=1.0)
     begin(agent, slow, tmp_path)
@@ -126,6 +146,8 @@ def test_a_controller_that_takes_nothing_and_dies_holds_nobody(agent: Client, tm
     big = tmp_path / "big.conf"
     big.write_bytes(b"x" * 4_000_000)
     agent.tell("facts", files={str(big): None})
+    assert agent.process.stdout is not None
+    assert select.select([agent.process.stdout], [], [], 10)[0], "the answer did not begin"
     agent.hang_up()
     assert agent.process.wait(10) == 0
 

@@ -225,6 +225,39 @@ def test_a_unit_is_restarted_only_after_its_files_are_back(run: Run, systemd: Pr
     assert [result["id"] for result in run.undo()] == ["0001", "0002"]
 
 
+def test_a_unit_restarted_often_is_restarted_once(run: Run, systemd: Programs) -> None:
+    run.apply(*(step("unit.restart", f"{number}", unit="a", timeout=10) for number in range(3)))
+    run.undo()
+    assert acts(systemd) == ["restart a.service"] * 4
+
+
+def test_a_unit_that_the_run_started_and_restarted_is_stopped(run: Run, systemd: Programs) -> None:
+    run.apply(step("unit.start", unit="b", timeout=10), step("unit.restart", "0002", unit="b", timeout=10))
+    run.undo()
+    assert acts(systemd)[2:] == ["stop b.service"]
+
+
+def test_an_undo_that_broke_off_leaves_a_unit_the_run_started_stopped(run: Run, systemd: Programs) -> None:
+    run.apply(step("unit.start", unit="b", timeout=10), step("unit.restart", "0002", unit="b", timeout=10))
+    run.undo("0001")
+    run.undo()
+    assert acts(systemd)[2:] == ["stop b.service"]
+
+
+def test_a_restart_undone_alone_restarts(run: Run, systemd: Programs) -> None:
+    run.apply(step("unit.start", unit="b", timeout=10), step("unit.restart", "0002", unit="b", timeout=10))
+    run.undo("0002")
+    assert acts(systemd)[2:] == ["restart b.service"]
+
+
+def test_a_step_done_undone_and_done_again_is_undone_again(run: Run, conf: Path) -> None:
+    for content in (b"once", b"twice"):
+        run.apply(file_step(conf, content))
+        assert conf.read_bytes() == content
+        run.undo()
+        assert conf.read_bytes() == OLD
+
+
 def test_a_gone_controller_stops_the_undo_before_the_next_step(run: Run, conf: Path, tmp_path: Path) -> None:
     run.apply(file_step(conf, b"new"), file_step(tmp_path / "b", b"new", "0002"))
     run.gone.set()

@@ -36,17 +36,23 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """Start a sleeping process with the argv given; returns its PID once it is that program."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*argv: str, executable: str | None = None, user: int | None = None) -> int:
-        process = subprocess.Popen(argv, executable=executable, user=user, stdout=subprocess.PIPE)
+    def start(*argv: str, executable: str | None = None, user: int | None = None, program: str = "") -> int:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(argv, executable=executable, user=user, stdin=pipe, stdout=pipe)
         started.append(process)
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.write(program.encode())
+        process.stdin.close()
         process.stdout.readline()
         return process.pid
 
     yield start
     for process in started:
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 SLEEP = "import time; print(flush=True); time.sleep(60)"
@@ -117,6 +123,17 @@ def test_a_process_that_rewrote_its_title_is_known_by_its_program(
     assert units.facts(["neutron"])["neutron"]["interpreter"] == "/openstack/venvs/neutron/bin/python3"
 
 
+def test_a_cotyledon_service_is_read_out_of_its_title(programs: Programs, daemon: Daemon, tmp_path: Path) -> None:
+    program = tmp_path / "ceilometer-agent-notification"
+    program.write_text("#!/openstack/venvs/ceilometer/bin/python3\n")
+    title = f"ceilometer-agent-notification: master process [{program} --config-file=/etc/c.conf]"
+    pid = daemon(title, executable=sys.executable, program=SLEEP)
+    systemd(programs, block("ceilometer.service", MainPID=pid))
+    facts = units.facts(["ceilometer"])["ceilometer"]
+    assert facts["argv"] == [str(program), "--config-file=/etc/c.conf"]
+    assert facts["interpreter"] == "/openstack/venvs/ceilometer/bin/python3"
+
+
 def test_behind_an_init_script_the_process_itself_tells(programs: Programs, daemon: Daemon) -> None:
     pid = daemon("heat-engine: worker", "-c", SLEEP, executable=os.path.realpath(sys.executable))
     systemd(programs, block("heat.service", MainPID=pid, ExecStart="{ path=/etc/init.d/x ; argv[]=x }"))
@@ -170,6 +187,13 @@ def test_changed_unit_files_are_read_before_a_restart(programs: Programs) -> Non
     assert act("unit.restart")
     verbs = [argv[0] for argv in programs.argvs("systemctl")]
     assert verbs.index("daemon-reload") < verbs.index("restart")
+
+
+def test_many_restarts_do_not_hit_the_start_limit(programs: Programs) -> None:
+    systemd(programs, block("a.service"))
+    assert act("unit.restart")
+    verbs = [argv[0] for argv in programs.argvs("systemctl")]
+    assert verbs.index("reset-failed") < verbs.index("restart")
 
 
 def test_a_failed_start_carries_the_units_own_words_without_passwords(programs: Programs) -> None:
