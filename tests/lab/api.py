@@ -27,6 +27,7 @@ from tests.lab.machine import Machine
 from tests.lab.progress import say, step
 
 _AT_ONCE = 6
+_PATIENCE_SECONDS = 10
 
 
 class Lab:
@@ -58,8 +59,7 @@ class Lab:
             everyone = [*{host.name: host for host in [*wanted, *self.hosts.values()]}.values()]
             build.ensure({host.image for host in everyone})
             self._network()
-            dead = [one for one in map(self._machine, everyone) if not one.alive()]
-            self._boot(dead, everyone)
+            self._boot(self._dead(everyone), everyone)
             self._introduce(everyone)
             self._wait(map(self._machine, everyone))
             self._product_if_changed()
@@ -196,6 +196,15 @@ class Lab:
             # A new bridge has nobody plugged in: hosts that still run lost theirs and must boot again.
             _parallel(Machine.power_off, [self._machine(host) for host in self.hosts.values()])
         repository.ensure(self.layout)
+
+    def _dead(self, everyone: list[LabHost]) -> list[Machine]:
+        """Return the hosts that do not run, and those that run and yet never got as far as answering."""
+        machines = [*map(self._machine, everyone)]
+        alive = [one for one in machines if one.alive()]
+        silent = services.silent(self.layout, alive, _PATIENCE_SECONDS)
+        for one in silent:
+            say(f"{one.host.name} runs but does not answer SSH: it is booted again")
+        return [one for one in machines if one not in alive or one in silent]
 
     def _boot(self, machines: list[Machine], everyone: list[LabHost]) -> None:
         if not machines:

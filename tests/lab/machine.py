@@ -19,7 +19,7 @@ from tests.lab.errors import LabError
 from tests.lab.layout import LabHost, Layout
 from tests.lab.shell import tail
 
-_PROPAGATE = Path("/run/systemd/nspawn/propagate")
+_NSPAWN = Path("/run/systemd/nspawn")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -67,11 +67,9 @@ class Machine:
         """Kill everything in it at once, as a power cut does; what it wrote stays."""
         self.cgroup.kill()
         self.cgroup.remove()
+        _clear_nspawn_traces(self.layout, self.host.name, self.root)
         mounts.unmount_below(self.root)
         network.remove(self.layout.netns(self.host.name))
-        # systemd-nspawn removes it when it ends by itself, not when it is killed.
-        leftover = _PROPAGATE / nspawn.machine(self.layout, self.host.name)
-        shutil.rmtree(leftover, ignore_errors=True)
         (self.directory / "nspawn.pid").unlink(missing_ok=True)
 
     def discard(self) -> None:
@@ -173,14 +171,23 @@ def wipe(layout: Layout) -> None:
     """Remove every process, mount, namespace, cgroup and file of the lab, recorded or not."""
     layout.cgroup.kill()
     layout.cgroup.remove()
+    for directory in layout.hosts.glob("*"):
+        _clear_nspawn_traces(layout, directory.name, directory / "root")
     mounts.unmount_below(layout.state)
     for netns in network.named(layout.name):
         network.remove(netns)
-    for leftover in _PROPAGATE.glob(f"{layout.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(layout.state, ignore_errors=True)
     with contextlib.suppress(OSError):  # another lab may live there
         layout.state.parent.rmdir()
+
+
+def _clear_nspawn_traces(layout: Layout, host: str, root: Path) -> None:
+    # systemd-nspawn removes these when it ends by itself, not when it is killed. The lock is named after the
+    # device and inode of the root it guards, so this must come before the root is unmounted.
+    shutil.rmtree(_NSPAWN / "propagate" / nspawn.machine(layout, host), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        found = root.stat()
+        (_NSPAWN / "locks" / f"inode-{found.st_dev}:{found.st_ino}").unlink()
 
 
 def _is_init(pid: int) -> bool:

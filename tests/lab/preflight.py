@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from tests.lab.errors import LabError
-from tests.lab.progress import step
+from tests.lab.progress import say, step
 from tests.lab.shell import sh
 
 _PROGRAMS = {
@@ -21,6 +21,7 @@ _PROGRAMS = {
     "mount": "mount",
     "cp": "coreutils",
 }
+_INOTIFY_INSTANCES = 1024
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -32,6 +33,7 @@ def check() -> None:
         raise LabError("the lab needs root (namespaces, mounts, cgroups); run it again under sudo")
     _install_missing()
     _check_overlay()
+    _allow_inotify()
 
 
 def _missing() -> list[str]:
@@ -54,6 +56,21 @@ def _install_missing() -> None:
         sh(install, timeout=600, env=env)
     if still := _missing():
         raise LabError(f"apt-get installed its packages, yet these are still missing: {' '.join(still)}")
+
+
+def _allow_inotify() -> None:
+    # The kernel's default of 128 is for all hosts together, for they share the machine's root user: each takes
+    # five to eight, and one that gets none boots half way and stays silent.
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text(encoding="ascii")) < _INOTIFY_INSTANCES:
+        say(f"machine: raising fs.inotify.max_user_instances to {_INOTIFY_INSTANCES} (until it is rebooted)")
+        try:
+            limit.write_text(str(_INOTIFY_INSTANCES), encoding="ascii")
+        except OSError as error:
+            remedy = f"run on the machine: sysctl fs.inotify.max_user_instances={_INOTIFY_INSTANCES}"
+            raise LabError(
+                f"too few inotify instances for the hosts, and not allowed to raise them: {remedy}"
+            ) from error
 
 
 def _check_overlay() -> None:

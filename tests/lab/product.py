@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -46,7 +47,8 @@ def source_hash(project: Path = PROJECT) -> str:
         for name in sorted(files):
             file = Path(folder) / name
             digest.update(f"{file.relative_to(project)}\0".encode())
-            digest.update(file.read_bytes() if file.is_file() else b"")
+            with contextlib.suppress(FileNotFoundError):  # an editor at work, or a link to nowhere
+                digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -47,6 +47,13 @@ def wait_reachable(layout: Layout, machines: Iterable[Machine], seconds: float =
         raise LabError(f"no answer after {seconds:.0f} s from {logs}")
 
 
+def silent(layout: Layout, machines: Iterable[Machine], seconds: float) -> list[Machine]:
+    """Return the hosts whose SSH server does not answer within the seconds."""
+    chosen = list(machines)
+    answering = repository.answering(layout, [f"{one.host.address}:22" for one in chosen], seconds)
+    return [one for one in chosen if f"{one.host.address}:22" not in answering]
+
+
 def wait_active(machines: Iterable[Machine], seconds: float = 180) -> None:
     """Wait until the units that make each host what it is are active."""
     deadline = time.monotonic() + seconds

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,7 @@ def leftovers(layout: Layout) -> dict[str, list[str]]:
         "mounts": [str(path) for path in mounts.below(layout.state)],
         "namespaces": network.named(layout.name),
         "files": [str(path) for path in (layout.state, layout.lock) if path.exists()],
+        "nspawn's own files": [str(path) for path in Path("/run/systemd/nspawn").glob(f"*/{layout.name}.*")],
     }
     return {kind: found for kind, found in left.items() if found}
 
@@ -56,7 +58,14 @@ def test_down_leaves_nothing(own: Lab) -> None:
     up = _run(_UP)
     assert up.returncode == 0, up.stderr
     kinds = leftovers(own.layout)
-    assert set(kinds) == {"processes", "cgroup", "mounts", "namespaces", "files"}  # so that "nothing" means much
+    assert set(kinds) == {
+        "processes",
+        "cgroup",
+        "mounts",
+        "namespaces",
+        "files",
+        "nspawn's own files",
+    }  # so that "nothing" means much
     down = _run([*_COMMAND, "down"])
     assert down.returncode == 0, down.stderr
     assert leftovers(own.layout) == {}
