@@ -63,7 +63,7 @@ def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Clus
     conf = render("rabbitmq.conf.j2", port=deployment.broker.port, nodes=len(brokers))
     timeout = deployment.timeouts.step
     first = _bring_up(brokers, conf, deployment.broker.package, timeout)
-    joining = [broker for broker in brokers if broker is not seed and not broker.maybe_with(seed)]
+    joining = [broker for broker in brokers if broker is not seed and not broker.is_with(seed)]
     later = tuple(
         wave
         for wave in (

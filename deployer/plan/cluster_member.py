@@ -77,9 +77,9 @@ class Broker:
         """Whether it is installed and does not run: what it holds cannot be asked."""
         return self.installed and not self.running
 
-    def maybe_with(self, seed: Broker) -> bool:
-        """Whether it is in the seed's cluster, or may be: a node that is down cannot be asked."""
-        return self.down or seed.node in self.members or self.node in seed.members
+    def is_with(self, seed: Broker) -> bool:
+        """Whether both are in one cluster."""
+        return seed.node in self.members or self.node in seed.members
 
     def can_find(self, peer: Broker) -> bool:
         """Whether the peer's name resolves here, as far as that was asked."""

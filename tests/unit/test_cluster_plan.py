@@ -232,6 +232,13 @@ def test_a_stopped_member_is_started_and_nothing_is_guessed_about_it() -> None:
     assert (found.expected, found.complete) == ((), False)
 
 
+def test_next_to_a_stopped_broker_nothing_is_expected_of_bare_hosts_either() -> None:
+    found = plan(down("msg1"), bare("msg2"), bare("msg3"))
+
+    assert acts(found.waves) == [{"msg1": ["unit.start", "rabbitmq.await"], "msg2": INSTALL, "msg3": INSTALL}]
+    assert (found.expected, found.complete) == ((), False)
+
+
 def test_a_broker_that_waits_for_a_stopped_peer_is_awaited() -> None:
     found = plan(down("msg1", "active"), down("msg2"), member("msg3"))
 

@@ -164,10 +164,12 @@ def test_a_file_that_cannot_be_read_is_the_error_of_every_question(tmp_path: Pat
     assert "none.conf" in answer["notify"]["error"]
 
 
-def test_no_error_shows_a_password() -> None:
-    answer = ask(url="rabbit://nova:s3cret@ctl1:port/", targets=[{"topic": "conductor", "server": "ctl1"}])
+def test_no_error_shows_a_password(tmp_path: Path) -> None:
+    # oslo.config's error quotes the line: an indented one continues the value before it, and here there is none.
+    (tmp_path / "nova.conf").write_text("[DEFAULT]\n  transport_url = rabbit://nova:s3cret@ctl1:5672/\n")
+    answer = ask(config_files=[str(tmp_path / "nova.conf")], targets=[{"topic": "conductor", "server": "ctl1"}])
 
-    assert answer["targets"][0]["error"]
+    assert "://***@ctl1" in answer["targets"][0]["error"]
     assert "s3cret" not in json.dumps(answer)
 
 
