@@ -16,21 +16,19 @@ MESSAGING_DRIVERS = frozenset({"messaging", "messagingv2"})
 
 
 def drivers(ini: IniFile) -> list[str]:
-    """Return every notification driver that is in force, deprecated names included."""
-    return ini.get_all(SECTION, "driver") + ini.get_all("DEFAULT", "notification_driver")
+    """Return every notification driver that is in force, deprecated names included; an empty one is none."""
+    named = ini.get_all(SECTION, "driver") + ini.get_all("DEFAULT", "notification_driver")
+    return [driver for driver in named if driver]
 
 
 def effective_url(ini: IniFile) -> Secret | None:
     """Return the URL the notifier uses today (its own, the deprecated one, or RPC's), None when none is set."""
-    for section, key in (
-        (SECTION, "transport_url"),
-        ("DEFAULT", "notification_transport_url"),
-        ("DEFAULT", "transport_url"),
-    ):
-        url = ini.get(section, key)
-        if url:
-            return Secret(url)
-    return None
+    own = ini.get(SECTION, "transport_url")
+    if own is None:
+        own = ini.get("DEFAULT", "notification_transport_url")
+    # An empty one hides the deprecated one, and is RPC's to oslo.messaging.
+    url = own or ini.get("DEFAULT", "transport_url")
+    return Secret(url) if url else None
 
 
 def wanted_url(ini: IniFile, bus: Transport, *, keep: bool) -> Secret:
@@ -52,5 +50,10 @@ def is_on(url: Secret, bus: Transport) -> bool:
         seen = TransportURL.parse(url.reveal())
     except ValueError:
         return False
-    shared = {host for host, _ in seen.hosts}.intersection(bus.hosts)
-    return bool(shared) and (seen.vhost, seen.user) == (bus.vhost, bus.user)
+    return names_any(seen, bus) and (seen.vhost, seen.user) == (bus.vhost, bus.user)
+
+
+def names_any(seen: TransportURL, bus: Transport) -> bool:
+    """Whether a URL names any host of the bus, in whatever case."""
+    ours = {host.lower() for host in bus.hosts}
+    return any(host.lower() in ours for host, _ in seen.hosts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,10 +59,14 @@ class UnitFact:
         return self.active in ("active", "activating", "reloading")
 
     def options(self, name: str) -> list[str]:
-        """Return the values of a repeated option on its command line, as in `--config-file X` or `--config-file=X`."""
-        values = [word.split("=", 1)[1] for word in self.argv if word.startswith(f"{name}=")]
-        pairs = zip(self.argv, self.argv[1:], strict=False)
-        return values + [value for word, value in pairs if word == name]
+        """Return a repeated option's values in the order of the command line: `--config-file X`, `--config-file=X`."""
+        values = []
+        for word, following in itertools.pairwise((*self.argv, "")):
+            if word == name and following:
+                values.append(following)
+            elif word.startswith(f"{name}="):
+                values.append(word.partition("=")[2])
+        return values
 
 
 @dataclass(frozen=True)

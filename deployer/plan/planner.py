@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment
 from deployer.plan.cluster import ClusterPlan, plan_cluster
-from deployer.plan.projects import Facts, ProjectPlan, plan_projects
+from deployer.plan.projects import Facts, ProjectPlan, plan_projects, unreadable_files
 from deployer.plan.steps import Wave
 
 
@@ -40,5 +41,8 @@ class Plan:
 
 def make_plan(deployment: Deployment, facts: Facts) -> Plan:
     """Return the plan; raises ConfigurationError with every obstacle found. Nothing is touched."""
-    brokers = plan_cluster(deployment, facts)
+    try:
+        brokers = plan_cluster(deployment, facts)
+    except ConfigurationError as error:
+        raise ConfigurationError([*error.mistakes, *unreadable_files(deployment, facts)]) from None
     return Plan(deployment, brokers, tuple(plan_projects(deployment, facts)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deployer.errors import ConfigurationError, Mistake
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
@@ -55,10 +56,23 @@ class ProjectPlan:
 def plan_projects(deployment: Deployment, facts: Facts) -> list[ProjectPlan]:
     """Return a plan for each project, in the catalogue's order.
 
-    Raises ConfigurationError (FileRefused) for a file that is missing or cannot be edited: nothing was touched then.
+    Raises ConfigurationError with every file that is missing or cannot be edited: nothing was touched then.
     """
+    mistakes = unreadable_files(deployment, facts)
+    if mistakes:
+        raise ConfigurationError(mistakes)
     listen = notify_urls(deployment, facts)
     return [_plan_project(deployment, project, facts, listen) for project in deployment.projects]
+
+
+def unreadable_files(deployment: Deployment, facts: Facts) -> list[Mistake]:
+    """Return what is wrong with each project's main file on each of its hosts."""
+    return [
+        mistake
+        for project in deployment.projects
+        for host in project.hosts
+        for mistake in _mistakes(facts[host.name], project)
+    ]
 
 
 def notify_urls(deployment: Deployment, facts: Facts) -> dict[str, tuple[Secret, ...]]:
@@ -104,6 +118,14 @@ def expected_servers(deployment: Deployment, project: ProjectDeployment, facts: 
     brokers = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
     consumers = [seen for broker in brokers for seen in broker.get("consumers", [])]
     return tuple(merge(named, servers_seen(project, consumers)))
+
+
+def _mistakes(facts: HostFacts, project: ProjectDeployment) -> list[Mistake]:
+    try:
+        read_service_file(facts, project)
+    except ConfigurationError as error:
+        return error.mistakes
+    return []
 
 
 def _restarts(units: tuple[str, ...], timeout: float) -> tuple[Intent, ...]:

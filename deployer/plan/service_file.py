@@ -63,10 +63,11 @@ def edit_service_file(
     `listen` holds the notify URLs of all projects that notify: what a listener, and nothing else, reads.
     """
     ini = read_service_file(facts, project)
-    if project.project.notifies:
-        _edit_notifications(ini, transports.notify, keep=project.notify == "keep")
+    keep = project.notify == "keep"
     if project.project.listener is not None:
-        _edit_listener(ini, project.project.listener, transports.notify, listen)
+        _edit_listener(ini, project.project.listener, transports.notify, listen, keep=keep)
+    if project.project.notifies:
+        _edit_notifications(ini, transports.notify, keep=keep)
     ini.set("DEFAULT", "transport_url", transports.rpc.url().reveal())
     path = project.project.files[0]
     return FileEdit(path, facts.files[path], Blob(ini.render()))
@@ -79,15 +80,23 @@ def _edit_notifications(ini: IniFile, bus: Transport, *, keep: bool) -> None:
     ini.set(notify_bus.SECTION, "transport_url", wanted.reveal())
 
 
-def _edit_listener(ini: IniFile, listener: Listener, bus: Transport, listen: tuple[Secret, ...]) -> None:
-    ours = set(bus.hosts)
-    foreign = [url for url in ini.get_all(listener.section, listener.key) if not _names_any(url, ours)]
-    wanted = foreign + [url.reveal() for url in listen if url.reveal() not in foreign]
-    ini.set_all(listener.section, listener.key, wanted)
+def _edit_listener(ini: IniFile, listener: Listener, bus: Transport, listen: tuple[Secret, ...], *, keep: bool) -> None:
+    wanted = [url.reveal() for url in listen]
+    named = [url for url in ini.get_all(listener.section, listener.key) if url]
+    present = named or (_implied(ini) if keep else [])
+    # In the order of the file, lest the next plan sees a change where there is none.
+    kept = [url for url in present if url in wanted or not _names_any(url, bus)]
+    ini.set_all(listener.section, listener.key, list(dict.fromkeys([*kept, *wanted])))
 
 
-def _names_any(url: str, hosts: set[str]) -> bool:
+def _implied(ini: IniFile) -> list[str]:
+    """Return the bus a listener reads that names none (ceilometer/notification.py, opt messaging_urls)."""
+    url = notify_bus.effective_url(ini)
+    return [url.reveal()] if url else []
+
+
+def _names_any(url: str, bus: Transport) -> bool:
     try:
-        return any(host in hosts for host, _ in TransportURL.parse(url).hosts)
+        return notify_bus.names_any(TransportURL.parse(url), bus)
     except ValueError:
         return False

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployer.plan.checks import Check, Witness, listener_checks, probe_request, read_answer, witnesses
+from deployer.plan.expected import RpcServer
+from tests.unit.plan.cloud import CTL1, TEL1, host, project, unit
+
+NOVA = project("nova", CTL1)
+CINDER = project("cinder", CTL1)
+SERVER = RpcServer("nova", "conductor", "ctl1", "ctl1", "nova-conductor")
+WITNESS = Witness("ctl1", unit("nova-conductor"))
+
+
+def target(**more: Any) -> dict[str, Any]:
+    base = {"topic": "conductor", "server": "ctl1", "answered": True, "how": "pong", "ms": 12.5, "error": None}
+    return {**base, **more}
+
+
+def notify(**more: Any) -> dict[str, Any]:
+    return {"delivered": True, "queue_deleted": True, "error": None, "ms": 40.0, **more}
+
+
+def request(witness: Witness = WITNESS, topic: str | None = None) -> dict[str, Any]:
+    return probe_request(NOVA, witness, [SERVER], topic, 9)
+
+
+def test_one_unit_a_host_asks_and_only_one_that_runs_in_a_known_interpreter() -> None:
+    facts = [
+        host("ctl1", {}, [unit("nova-api"), unit("nova-conductor", interpreter=None), unit("nova-scheduler")]),
+        host("ctl2", {}, [unit("nova-api", "inactive")]),
+        host("ctl3", {}, [unit("nova-api")]),
+    ]
+    assert [(one.host, one.unit.name) for one in witnesses(NOVA, facts)] == [
+        ("ctl1", "nova-scheduler"),
+        ("ctl3", "nova-api"),
+    ]
+
+
+def test_the_probe_runs_as_the_unit_does() -> None:
+    asked = request()
+    assert (asked["interpreter"], asked["user"], asked["timeout"]) == ("/usr/bin/python3", "nova", 9)
+
+
+def test_the_probe_reads_the_files_that_the_unit_reads() -> None:
+    argv = (
+        "nova-conductor",
+        "--config-file",
+        "/etc/nova/a.conf",
+        "--config-file=/etc/nova/b.conf",
+        "--config-dir",
+        "/d",
+    )
+    asked = request(Witness("ctl1", unit("nova-conductor", argv=argv)))["request"]
+    assert sorted(asked["config_files"]) == ["/etc/nova/a.conf", "/etc/nova/b.conf"]
+    assert asked["config_dirs"] == ["/d"]
+
+
+def test_the_files_are_read_in_the_order_of_the_command_line() -> None:
+    argv = ("nova-conductor", "--config-file", "/first", "--config-file=/second")
+    asked = request(Witness("ctl1", unit("nova-conductor", argv=argv)))["request"]
+    assert asked["config_files"] == ["/first", "/second"]
+
+
+def test_a_unit_that_names_no_file_reads_the_projects() -> None:
+    assert request()["request"]["config_files"] == ["/etc/nova/nova.conf"]
+
+
+def test_the_probe_pings_each_server_on_the_projects_exchange_with_its_context() -> None:
+    asked = probe_request(CINDER, WITNESS, [RpcServer("cinder", "cinder-volume", "ctl1@lvm")], None, 9)["request"]
+    assert asked["targets"] == [{"topic": "cinder-volume", "server": "ctl1@lvm"}]
+    assert (asked["exchange"], asked["context"]) == ("openstack", {"read_deleted": "no"})
+
+
+def test_no_url_is_sent_what_is_proven_is_what_the_unit_has() -> None:
+    asked = request(topic="t1")["request"]
+    assert asked["url"] is None
+    assert asked["notify"] == {"topic": "t1", "url": None, "publisher": "hybridmsg.ctl1"}
+    assert "canary" not in str(asked)
+
+
+def test_without_a_topic_nothing_is_notified() -> None:
+    assert request()["request"]["notify"] is None
+
+
+def test_an_answer_is_a_check_that_holds() -> None:
+    found = read_answer(NOVA, WITNESS, {"targets": [target()], "notify": None})
+    assert found == [Check("nova", "rpc", "conductor@ctl1", ok=True, detail="pong", asked_from="ctl1", ms=12.5)]
+
+
+@pytest.mark.parametrize(("error", "detail"), [("timed out", "timed out"), (None, "no answer"), ("", "no answer")])
+def test_silence_is_a_check_that_does_not_hold_and_says_why(error: str | None, detail: str) -> None:
+    [found] = read_answer(NOVA, WITNESS, {"targets": [target(answered=False, how=None, error=error, ms=None)]})
+    assert (found.ok, found.detail, found.ms) == (False, detail, None)
+
+
+def test_a_notification_that_was_read_back_holds() -> None:
+    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify()})
+    assert (found.kind, found.ok, found.detail) == ("notification", True, "published and read back")
+
+
+def test_a_notification_that_was_lost_does_not_hold() -> None:
+    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(delivered=False)})
+    assert (found.ok, found.detail) == (False, "not read back")
+
+
+def test_a_queue_left_behind_is_said() -> None:
+    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(queue_deleted=False)})
+    assert found.ok
+    assert found.detail.endswith("could not be deleted")
+
+
+def test_a_listener_must_be_attached_in_the_vhost_of_each_project_that_notifies() -> None:
+    consumers = [{"vhost": "nova", "queue": "notifications.info"}, {"vhost": "cinder", "queue": "cinder-scheduler"}]
+    found = listener_checks(project("ceilometer", TEL1), [NOVA, CINDER], consumers)
+    assert [(one.target, one.ok) for one in found] == [
+        ("notifications.* of nova", True),
+        ("notifications.* of cinder", False),
+    ]

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from deployer.plan.observed import HostFacts
+from deployer.plan.query import facts_query, query
+from tests.unit.plan.cloud import CTL1, GLANCE, MSG1, NOVA, deployment, host, project
+
+SITE = deployment(project("glance", CTL1), project("nova", CTL1))
+RAW = {
+    "exists": True,
+    "real": NOVA,
+    "sha256": "abc",
+    "size": 4,
+    "mode": 0o640,
+    "uid": 0,
+    "gid": 9,
+    "user": "root",
+    "group": "nova",
+    "inode": 1,
+    "mtime_ns": 1,
+    "ctime_ns": 2,
+}
+
+
+def answer(files: dict[str, Any]) -> dict[str, Any]:
+    return {"host": {"hostname": "ctl1", "package_manager": "apt"}, "files": files, "units": {}, "rabbitmq": None}
+
+
+def test_one_exchange_asks_for_all_files_and_every_name_of_every_unit() -> None:
+    asked = facts_query(SITE, CTL1, None)
+    assert asked["files"] == {GLANCE: None, NOVA: None}
+    assert {"nova-conductor", "openstack-nova-conductor", "glance-api"} <= set(asked["units"])
+    assert not asked["rabbitmq"]
+
+
+def test_a_broker_is_asked_for_its_state_and_whether_it_finds_its_peers() -> None:
+    asked = facts_query(SITE, MSG1, None)
+    assert asked["files"] == {"/etc/rabbitmq/conf.d/10-hybridmsg.conf": None}
+    assert asked["units"] == ["rabbitmq-server"]
+    assert asked["rabbitmq"] == {"peers": ["msg1"]}
+
+
+def test_a_host_of_no_project_is_asked_for_nothing() -> None:
+    idle = MSG1.__class__("idle", "10.0.0.99", 22, "root", ())
+    assert facts_query(SITE, idle, None) == query([], [])
+
+
+def test_a_file_read_before_is_asked_for_by_its_hash() -> None:
+    before = host("ctl1", {NOVA: "[DEFAULT]\n", GLANCE: None})
+    asked = facts_query(SITE, CTL1, before)
+    assert asked["files"] == {NOVA: before.files[NOVA].sha256, GLANCE: None}
+
+
+def test_content_that_did_not_travel_again_is_remembered() -> None:
+    known: dict[str, bytes] = {}
+    content = {"content_b64": base64.b64encode(b"seen").decode()}
+    HostFacts.of("ctl1", answer({NOVA: {**RAW, **content}}), known)
+    again = HostFacts.of("ctl1", answer({NOVA: RAW}), known).files[NOVA]
+    assert again.content is not None
+    assert again.content.reveal() == b"seen"
+    assert again.identity() == {"sha256": "abc", "mode": 0o640, "user": "root", "group": "nova"}
+
+
+def test_an_agent_that_leaves_out_what_was_never_sent_broke_the_protocol() -> None:
+    with pytest.raises(KeyError):
+        HostFacts.of("ctl1", answer({NOVA: RAW}), {})
+
+
+def test_an_absent_file_must_still_be_absent_when_it_is_written() -> None:
+    fact = HostFacts.of("ctl1", answer({NOVA: {"exists": False}}), {}).files[NOVA]
+    assert fact.preimage() == {"sha256": None}
+    assert fact.content is None
