@@ -15,6 +15,7 @@ from typing import Any
 
 from deployer.model.deployment import Deployment, Policy, ProjectDeployment
 from deployer.model.secrets import Secret
+from deployer.model.transports import rabbit_password
 
 SALT_BYTES = 4
 ALL = ".*"
@@ -45,7 +46,7 @@ def definitions(deployment: Deployment, version: str | None) -> Definitions:
     policies = [policy for policy in deployment.broker.policies if _applies(policy, version, nodes)]
     return Definitions(
         vhosts=vhosts,
-        users={project.user: project.password for project in projects},
+        users={project.user: rabbit_password(project.password) for project in projects},
         permissions=tuple(_permissions(project) for project in projects),
         policies=tuple(_policy(policy, vhost) for vhost in vhosts for policy in policies),
     )

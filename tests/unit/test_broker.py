@@ -13,7 +13,7 @@ from deployer.model.secrets import Secret
 from deployer.plan.broker import compare
 from deployer.plan.broker_definitions import definitions
 
-PASSWORD = "pä#ss/w:rd"
+PASSWORD = "pä#ss?w:rd"
 MIRROR = Policy("HA", "^(?!amq)", {"ha-mode": "all"}, "queues", 0)
 TTL = Policy("ttl", "^notifications", {"message-ttl": 60000}, "queues", 1)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from kombu.utils.url import parse_url
 from oslo_config import cfg
 from oslo_messaging.transport import TransportURL as OsloURL
 
 from deployer.model.catalogue import load_catalogue
 from deployer.model.deployment import BrokerSettings, Deployment, Host, ProjectDeployment
 from deployer.model.secrets import Secret
-from deployer.model.transports import Transport, resolve
+from deployer.model.transports import Transport, rabbit_password, resolve
 
 NOVA = load_catalogue()["nova"]
 PASSWORD = "correct horse"
@@ -65,15 +67,22 @@ def test_host_names_are_lower_case() -> None:
 
 
 @pytest.mark.parametrize("password", ["a/b#c?d,e$f%20g", "sp ace&=+", "::@@[]", "p\u00e4ss\u20acword"])
-def test_oslo_messaging_reads_back_what_was_meant(password: str) -> None:
+def test_a_service_logs_in_with_the_password_that_the_broker_has(password: str) -> None:
     text = rpc(deployment("msg1", "10.0.0.2", "fd00::3", password=password)).url().reveal()
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[])
     url = OsloURL.parse(conf, text)
     assert (url.transport, url.virtual_host, url.query) == ("rabbit", "/nova", {"ssl": "0"})
-    assert [(host.hostname, host.port, host.username, host.password) for host in url.hosts] == [
-        (name, 5672, "nova", password) for name in ("msg1", "10.0.0.2", "fd00::3")
+    assert [(host.hostname, host.port, host.username) for host in url.hosts] == [
+        (name, 5672, "nova") for name in ("msg1", "10.0.0.2", "fd00::3")
     ]
+    # What the rabbit driver makes of it (impl_rabbit.py), read by kombu as at a login.
+    logins = [parse_url(f"amqp://nova:{quote(host.password)}@msg1:5672/v")["password"] for host in url.hosts]
+    assert logins == [rabbit_password(Secret(password)).reveal()] * 3
+
+
+def test_only_a_slash_makes_the_brokers_password_differ_from_the_secret() -> None:
+    assert rabbit_password(Secret("a/b#c?d,e$f%20 g@:")).reveal() == "a%2Fb#c?d,e$f%20 g@:"
 
 
 def test_a_transport_shows_no_password() -> None:

@@ -21,7 +21,9 @@ PASSWORDS = {
 
 def _dump(document: dict[str, Any]) -> str:
     out = StringIO()
-    YAML(typ="safe", pure=True).dump(document, out)
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.dump(document, out)
     return str(out.getvalue())
 
 

@@ -33,8 +33,8 @@ def changed_since(lab: Lab, host: str, moment: str) -> list[str]:
 
 def test_plan_changes_nothing_on_any_host(pristine: Lab) -> None:
     moments = {host: pristine.run(host, "date +'%F %T.%N'").stdout.strip() for host in (*BROKERS, "ctl1", "ctl2")}
-    code, _, _ = hybridmsg_ends(pristine, "plan")
-    assert code == 2
+    code, _, err = hybridmsg_ends(pristine, "plan")
+    assert code == 2, err
     assert [path for host, moment in moments.items() for path in changed_since(pristine, host, moment)] == []
 
 
