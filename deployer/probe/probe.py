@@ -9,9 +9,7 @@ One JSON request line on stdin, one answer line on stdout behind MARK (docs/arch
     {"targets": [{"topic", "server", "answered": bool, "how": "pong" or the remote exception's class,
                   "ms": float or null, "error": null or text}],
      "notify": null or {"delivered": bool, "ms", "error", "queue_deleted": bool: nothing is left on the broker},
-     "versions": {"oslo.messaging", "python"},
-     "effective": {"rpc_driver", "rpc_hosts": [host:port], "notify_transport", "notify_hosts", "notify_driver": [name],
-                   "control_exchange", "host"}}
+     "versions": {"oslo.messaging", "python"}, "effective": what the service's files come to, see _effective()}
 
 Any exception that came back from the server proves the round trip: rpc_ping_enabled is False by default, and a
 server without it answers NoSuchMethod or UnsupportedVersion. For oslo.messaging 12 to 18, Python 3.8 and later.
@@ -31,6 +29,7 @@ import time
 import uuid
 from importlib import import_module, metadata
 from typing import Any, Callable  # noqa: UP035 - Python 3.8 cannot subscript the one of collections.abc
+from urllib.parse import quote, unquote
 
 MARK = "hybridmsg-probe "
 PING = "oslo_rpc_server_ping"
@@ -40,7 +39,9 @@ RESERVE = 1.5  # seconds kept for starting up and for writing the answer
 CLEANUP = 2.0  # seconds kept for deleting the notification queue
 CONNECTIONS = 8  # at most to the RPC bus, however many servers are asked
 REPLY_QUEUE_TTL = 60  # seconds that RabbitMQ keeps our reply queue afterwards; the default is half an hour
+SHOWN = 3  # characters: shorter pieces of a password say nothing, and hiding them would garble every text
 _CREDENTIALS = re.compile(r"(://)\S*@")
+_PASSWORD = re.compile(r":([^:@]+)@")
 _REMOTE_TRACE = "Traceback (most recent call last)"
 
 Question = Callable[["Probe", "dict[str, Any]", Any, Any], None]
@@ -87,6 +88,8 @@ class Probe:
         if request.get("notify"):
             self.notify = {"delivered": False, "ms": None, "error": None, "queue_deleted": True}
         self.effective: dict[str, Any] = {}
+        self.secrets: list[str] = []
+        self.version: str | None = None
         # Not Thread.join(): importing eventlet (a driver does) in a thread takes that thread's end from its joiner.
         self.done = threading.Event()
         self._ended = threading.Semaphore(0)
@@ -103,6 +106,8 @@ class Probe:
             questions.append((self.notify, _notification_round))
         try:
             conf = _configure(self.request)
+            self.secrets = _secrets(conf, self.request)
+            self.version = metadata.version("oslo.messaging")
             self.effective = _effective(conf, self.request)
             rpc = _library().get_rpc_transport(conf, url=self.request["url"])
         except Exception as error:  # noqa: BLE001 - whatever a library raises is the finding
@@ -130,7 +135,7 @@ class Probe:
         return {
             "targets": self.targets,
             "notify": self.notify,
-            "versions": {"oslo.messaging": _version(), "python": platform.python_version()},
+            "versions": {"oslo.messaging": self.version, "python": platform.python_version()},
             "effective": self.effective,
         }
 
@@ -138,7 +143,10 @@ class Probe:
         texts = [error or f"no answer within {self.request['timeout']:g} s"]
         if self.last_words.text:
             texts.append(f"last log message: {self.last_words.text}")
-        return _CREDENTIALS.sub(r"\1***@", "; ".join(texts))
+        text = _CREDENTIALS.sub(r"\1***@", "; ".join(texts))
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 def _library(name: str = "oslo_messaging") -> Any:
@@ -180,12 +188,21 @@ def _effective(conf: Any, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _secrets(conf: Any, request: dict[str, Any]) -> list[str]:
+    """Return the passwords as errors may quote them, longest first: kombu shows what it took for a port, encoded."""
+    asked = request.get("notify") or {}
+    urls = (request["url"], asked.get("url"), conf.transport_url, conf.oslo_messaging_notifications.transport_url)
+    plain = [unquote(password) for url in urls if url for password in _PASSWORD.findall(url)]
+    forms = {form for text in plain for form in (text, quote(text), quote(text, safe=""))}
+    pieces = {piece for form in forms for piece in (form, *re.split("[/?#]", form)) if len(piece) >= SHOWN}
+    return sorted(pieces, key=len, reverse=True)
+
+
 def _host(conf: Any) -> str | None:
     try:
         return str(conf.host)
     except _library("oslo_config.cfg").Error:
-        # The value refers to an option that only the service itself registers, such as $my_ip.
-        return None
+        return None  # It refers to an option that only the service itself registers, such as $my_ip.
 
 
 def _hosts(url: Any) -> list[str]:
@@ -199,9 +216,8 @@ def _ping(probe: Probe, result: dict[str, Any], _conf: Any, transport: Any) -> N
     client = make(transport, oslo_messaging.Target(topic=result["topic"], server=result["server"]))
     while probe.left() > 0:
         began = time.monotonic()
-        how = "pong"
         try:
-            client.prepare(timeout=min(TRY, max(probe.left(), 0.1))).call(probe.request["context"], PING)
+            how = str(client.prepare(timeout=min(TRY, max(probe.left(), 0.1))).call(probe.request["context"], PING))
         except Exception as error:  # noqa: BLE001 - the remote side may raise anything, and anything proves it
             remote = _remote_class(error)
             if remote is None:
@@ -265,13 +281,6 @@ def _delete_queue(transport: Any, name: str) -> None:
 
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".strip()
-
-
-def _version() -> str | None:
-    try:
-        return metadata.version("oslo.messaging")
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def main() -> None:

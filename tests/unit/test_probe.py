@@ -108,7 +108,7 @@ def test_a_broker_that_is_not_there_ends_the_probe_in_time_and_says_why() -> Non
     with socket.socket() as taken:
         # Bound and not listening: connections are refused for as long as the test lasts.
         taken.bind(("127.0.0.1", 0))
-        url = f"rabbit://nova:s3cret@127.0.0.1:{taken.getsockname()[1]}//nova"
+        url = "rabbit://nova:s3cret@127.0.0.1:{taken.getsockname()[1]}//nova"
         began = time.monotonic()
         answer = ask(
             url=url,
@@ -171,6 +171,15 @@ def test_no_error_shows_a_password(tmp_path: Path) -> None:
 
     assert "://***@ctl1" in answer["targets"][0]["error"]
     assert "s3cret" not in json.dumps(answer)
+
+
+def test_no_error_shows_a_piece_of_a_password_that_kombu_took_for_a_port() -> None:
+    url = "rabbit://nova:s3cr%23et%2Fhidden@127.0.0.1:1,nova:s3cr%23et%2Fhidden@127.0.0.1:2//nova"
+    answer = ask(url=url, timeout=6, targets=[{"topic": "conductor", "server": "ctl1"}])
+
+    assert answer["targets"][0]["error"]
+    for piece in ("s3cr", "hidden"):
+        assert piece not in json.dumps(answer)
 
 
 def test_the_versions_in_use_are_told() -> None:
