@@ -44,8 +44,8 @@ _CREDENTIALS = re.compile(r"(://)\S*@")
 _PASSWORD = re.compile(r":([^:@]+)@")
 _REMOTE_TRACE = "Traceback (most recent call last)"
 
+# Asks one thing: (probe, the result to fill in, configuration, RPC transport).
 Question = Callable[["Probe", "dict[str, Any]", Any, Any], None]
-"""Asks one thing: (probe, the result to fill in, configuration, RPC transport)."""
 
 
 class LastWords(logging.Handler):
@@ -217,14 +217,17 @@ def _ping(probe: Probe, result: dict[str, Any], _conf: Any, transport: Any) -> N
     while probe.left() > 0:
         began = time.monotonic()
         try:
-            how = str(client.prepare(timeout=min(TRY, max(probe.left(), 0.1))).call(probe.request["context"], PING))
+            how: str | None = str(
+                client.prepare(timeout=min(TRY, max(probe.left(), 0.1))).call(probe.request["context"], PING)
+            )
         except Exception as error:  # noqa: BLE001 - the remote side may raise anything, and anything proves it
-            remote = _remote_class(error)
-            if remote is None:
+            how = _remote_class(error)
+            if how is None:
                 result["error"] = _describe(error)
+                if isinstance(error, ValueError):
+                    return  # A URL that cannot be read now cannot be read later.
                 time.sleep(max(0.0, PACE - (time.monotonic() - began)))
                 continue
-            how = remote
         result.update(answered=True, how=how, error=None, ms=round((time.monotonic() - began) * 1000, 1))
         return
 

@@ -112,13 +112,13 @@ def test_a_broker_that_is_not_there_ends_the_probe_in_time_and_says_why() -> Non
         began = time.monotonic()
         answer = ask(
             url=url,
-            timeout=6,
+            timeout=9,
             targets=[{"topic": "conductor", "server": "ctl1"}],
             notify={"topic": "hybridmsg-probe-2", "url": url, "publisher": "hybridmsg.ctl1"},
         )
         took = time.monotonic() - began
 
-    assert took < 6
+    assert took < 9
     for result in (answer["targets"][0], answer["notify"]):
         assert "refused" in result["error"]
     assert not answer["targets"][0]["answered"]
@@ -175,9 +175,9 @@ def test_no_error_shows_a_password(tmp_path: Path) -> None:
 
 def test_no_error_shows_a_piece_of_a_password_that_kombu_took_for_a_port() -> None:
     url = "rabbit://nova:s3cr%23et%2Fhidden@127.0.0.1:1,nova:s3cr%23et%2Fhidden@127.0.0.1:2//nova"
-    answer = ask(url=url, timeout=6, targets=[{"topic": "conductor", "server": "ctl1"}])
+    answer = ask(url=url, targets=[{"topic": "conductor", "server": "ctl1"}])
 
-    assert answer["targets"][0]["error"]
+    assert "Port could not be cast" in answer["targets"][0]["error"]
     for piece in ("s3cr", "hidden"):
         assert piece not in json.dumps(answer)
 
