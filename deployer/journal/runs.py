@@ -28,7 +28,7 @@ def default_state_dir() -> Path:
     """Return where runs are recorded: the system's place for root, else the user's (XDG base directories)."""
     if os.geteuid() == 0:
         return Path("/var/lib/hybridmsg-controller")
-    return Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state")) / "hybridmsg"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "hybridmsg"
 
 
 @dataclass
@@ -67,7 +67,7 @@ class RunStore:
     def begin(self, command: str, inventory: Path) -> Run:
         """Make a new record; the run's id sorts by time (UTC)."""
         now = datetime.now(timezone.utc)
-        run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        run_id = f"{now:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(2)}"
         who = f"{getpass.getuser()}@{socket.gethostname()}"
         return Run(run_id, command, who, now.isoformat(timespec="seconds"), str(inventory.resolve()))
 
@@ -112,3 +112,13 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    # The host is told to change next: by then the copy must outlive a power cut, its name included.
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

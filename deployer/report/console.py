@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +20,9 @@ _DIFF_STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "
 
 def console() -> Console:
     """Return the console for results; lines are never cut where the output is no terminal."""
-    found = Console(highlight=False)
+    # NO_COLOR alone would leave rich's bold and dim.
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    found = Console(highlight=False, color_system=colours)
     return found if found.is_terminal else Console(highlight=False, width=160, soft_wrap=True)
 
 
@@ -50,9 +54,8 @@ def show_checks(checks: Sequence[Check], title: str) -> None:
         table.add_column(column, justify="right" if column == "ms" else "left")
     for check in checks:
         took = "" if check.ms is None else f"{check.ms:.0f}"
-        table.add_row(
-            check.project, check.kind, check.target, _yes_or_no(holds=check.ok), check.detail, took, check.asked_from
-        )
+        holds = _yes_or_no(holds=check.ok)
+        _row(table, check.project, check.kind, check.target, holds, check.detail, took, check.asked_from)
     failed = sum(not check.ok for check in checks)
     console().print(table)
     console().print(f"{len(checks) - failed} of {len(checks)} checks hold.")
@@ -64,7 +67,7 @@ def show_rollback(done: Rollback) -> None:
     for column in ("host", "file or unit", "as before", "detail"):
         table.add_column(column)
     for one in done.restored:
-        table.add_row(one.host, one.what, _yes_or_no(holds=one.same), one.detail)
+        _row(table, one.host, one.what, _yes_or_no(holds=one.same), one.detail)
     out = console()
     out.print(table)
     if done.checks:
@@ -82,10 +85,10 @@ def show_status(found: Status) -> None:
         facts = found.facts.get(host.name)
         reachable = Text("yes", style="green") if facts else Text(str(found.errors[host.name]), style="red")
         running = ", ".join(unit.name for unit in facts.units.values() if unit.running) if facts else ""
-        table.add_row(host.name, host.address, ", ".join(host.groups), reachable, running)
+        _row(table, host.name, host.address, ", ".join(host.groups), reachable, running)
     out = console()
     out.print(table)
-    out.print(_pending(found))
+    out.print(_pending(found), markup=False)
     last = found.last
     if last is None:
         out.print("Last run: none is recorded here.")
@@ -115,6 +118,11 @@ def _diffs(plan: Plan) -> Iterable[tuple[str, list[str]]]:
         for host, edit in project.edits.items():
             groups.setdefault(edit.diff(), []).append(host)
     return groups.items()
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    """Add a row as it stands: rich would take [errno] in what a program said for a style of its own."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
 
 
 def _yes_or_no(*, holds: bool) -> Text:

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.errors import (
+    ConfigurationError,
+    FileRefused,
+    GateFailed,
+    HostsFailed,
+    HybridmsgError,
+    Locked,
+    Mistake,
+    Silence,
+    Unreachable,
+)
+from deployer.journal.runs import Run
+from deployer.plan.checks import Check
+from deployer.plan.observed import HostFacts
+from deployer.plan.planner import Plan, make_plan
+from deployer.plan.steps import Step
+from deployer.report import console, documents
+from deployer.rollout.outcome import Migration, Restored, Rollback, Status
+from tests.unit.plan import cloud
+from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, NOVA
+
+SITE = cloud.deployment(cloud.project("nova", CTL1, CTL2))
+BEFORE = f"[DEFAULT]\ntransport_url = {FOREIGN}\n[database]\nconnection = mysql://nova:canary-db@db/nova\n"
+CANARIES = ("canary", "Y2FuYXJ5", "NhbmFye", "jYW5hcn")
+"""As it stands, and in base64 wherever it begins in a file."""
+
+
+def facts(broker: HostFacts | None = None, nova: str = BEFORE) -> dict[str, HostFacts]:
+    hosts = {name: cloud.host(name, {NOVA: nova}, [cloud.unit("nova-conductor")]) for name in ("ctl1", "ctl2")}
+    return {"msg1": broker or cloud.bare(SITE), **hosts}
+
+
+def done() -> Plan:
+    before = facts(cloud.broker(SITE))
+    return make_plan(SITE, cloud.after(before, make_plan(SITE, before).projects))
+
+
+PLAN = make_plan(SITE, facts())
+RUN = Run("r1", "migrate", "ann@ops1", "2026-01-01T00:00:00+00:00", "/inv", "done", projects=["nova"])
+HOLDS = Check("nova", "rpc", "conductor@ctl1", ok=True, detail="pong", asked_from="ctl1", ms=12.4)
+SILENT = Check("nova", "rpc", "conductor@ctl2", ok=False, detail="[errno 111] refused by [/etc]", asked_from="ctl1")
+
+
+def through_json(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(document))
+    assert found["schema"] == 1
+    return found
+
+
+def status(**more: Any) -> Status:
+    return Status(SITE, {"msg1": facts()["msg1"]}, {}, **more)
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No terminal, whatever runs the tests."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+# What is for programs.
+
+
+def test_a_plan_says_what_happens_where_and_who_must_answer_then() -> None:
+    found = through_json(documents.plan_document(PLAN))
+    assert found["changed"]
+    assert [wave["scope"] for wave in found["waves"]] == ["backend:rabbitmq"] * 2 + ["project:nova"] * 3
+    assert found["waves"][2]["hosts"] == {"ctl1": [f"write {NOVA}"], "ctl2": [f"write {NOVA}"]}
+    assert [(one["host"], one["path"]) for one in found["files"]] == [("ctl1", NOVA), ("ctl2", NOVA)]
+    assert [one["server"] for one in found["expected"]] == ["ctl1", "ctl2"]
+
+
+def test_a_plan_of_nothing_has_neither_waves_nor_files_but_still_its_servers() -> None:
+    found = through_json(documents.plan_document(done()))
+    assert (found["changed"], found["waves"], found["files"]) == (False, [], [])
+    assert len(found["expected"]) == 2
+
+
+def test_a_migration_says_its_run_and_its_checks() -> None:
+    found = through_json(documents.migration_document(Migration(PLAN, RUN, [HOLDS])))
+    assert (found["changed"], found["run"]) == (True, "r1")
+    assert found["checks"] == [HOLDS.record()]
+
+
+def test_a_migration_that_found_nothing_to_do_has_no_run() -> None:
+    found = through_json(documents.migration_document(Migration(done())))
+    assert (found["changed"], found["run"], found["checks"]) == (False, None, [])
+
+
+@pytest.mark.parametrize(("checks", "ok"), [([HOLDS], True), ([HOLDS, SILENT], False), ([], True)])
+def test_a_verification_is_ok_when_everything_holds(checks: list[Check], *, ok: bool) -> None:
+    found = through_json(documents.checks_document(checks))
+    assert (found["ok"], len(found["checks"])) == (ok, len(checks))
+
+
+def test_a_rollback_lists_every_file_and_unit() -> None:
+    restored = [Restored("ctl1", NOVA, same=True, detail="as before"), Restored("ctl1", "nova-api", False, "active")]
+    found = through_json(documents.rollback_document(Rollback(RUN, restored, [HOLDS])))
+    assert (found["run"], found["whole"]) == ("r1", False)
+    assert found["restored"][1] == {"host": "ctl1", "what": "nova-api", "same": False, "detail": "active"}
+
+
+def test_a_status_says_of_each_host_whether_and_why_it_cannot_be_reached() -> None:
+    gone = Unreachable("ctl1", "connection refused", "Start sshd")
+    found = through_json(documents.status_document(Status(SITE, {"msg1": facts()["msg1"]}, {"ctl1": gone}, last=RUN)))
+    assert found["hosts"]["msg1"] == {"reachable": True, "error": None}
+    assert found["hosts"]["ctl1"] == {"reachable": False, "error": "ctl1: connection refused. Start sshd"}
+    assert found["pending"] is None
+    assert (found["last_run"]["run"], found["last_run"]["projects"]) == ("r1", ["nova"])
+
+
+@pytest.mark.parametrize(("plan", "pending"), [(PLAN, True), (done(), False), (None, None)])
+def test_a_status_says_whether_changes_are_pending(plan: Plan | None, pending: bool | None) -> None:  # noqa: FBT001
+    assert through_json(documents.status_document(status(plan=plan)))["pending"] is pending
+
+
+ERRORS: list[tuple[HybridmsgError, str, int, list[str]]] = [
+    (
+        ConfigurationError([Mistake("hosts.yaml", "ctl1", "bad", 3), Mistake("groups.yaml", "", "worse")]),
+        "ConfigurationError",
+        1,
+        ["hosts.yaml:3: ctl1: bad", "groups.yaml: worse"],
+    ),
+    (
+        HostsFailed({"a": Unreachable("a", "down"), "b": Locked("b", {"who": "ann", "when": "t", "run": "r"})}),
+        "HostsFailed",
+        3,
+        ["a: down", "b: locked by ann since t (run r). Wait for that run to end"],
+    ),
+    (HostsFailed({"a": Unreachable("a", "down")}), "HostsFailed", 4, ["a: down"]),
+    (GateFailed("nova", [Silence("nova", "conductor@ctl1", "ctl1", "no answer")]), "GateFailed", 3, []),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "code", "parts"), ERRORS, ids=[f"{one[1]} {one[2]}" for one in ERRORS])
+def test_an_error_has_its_kind_its_exit_code_and_each_part(
+    error: HybridmsgError, kind: str, code: int, parts: list[str]
+) -> None:
+    found = through_json(documents.error_document(error))["error"]
+    assert found == {"kind": kind, "message": str(error), "exit_code": code, "parts": parts}
+
+
+# What is for people.
+
+
+def test_equal_work_on_several_hosts_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_plan(PLAN, diff=True)
+    shown = capsys.readouterr().out
+    assert shown.count(f"write {NOVA}") == 1
+    assert shown.count("--- /etc/nova/nova.conf") == 1
+    assert shown.count("ctl1, ctl2") == 2, "once for the wave, once for the diff"
+    assert "2 RPC servers must answer" in shown
+
+
+def test_a_section_in_a_diff_is_not_taken_for_a_style(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_plan(PLAN, diff=True)
+    shown = capsys.readouterr().out
+    assert "+[oslo_messaging_notifications]" in shown
+    assert " [database]" in shown
+
+
+def test_without_the_diff_the_plan_is_the_waves_only(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_plan(PLAN, diff=False)
+    assert "transport_url" not in capsys.readouterr().out
+
+
+def test_a_plan_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_plan(done(), diff=True)
+    assert capsys.readouterr().out == "Nothing to do: every host is as the inventory says.\n"
+
+
+def test_what_a_program_said_is_shown_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_checks([HOLDS, SILENT], "Verification")
+    shown = capsys.readouterr().out
+    assert "[errno 111] refused by [/etc]" in shown
+    assert "1 of 2 checks hold." in shown
+    assert "NO" in shown
+    assert " 12 " in shown
+
+
+def test_a_rollback_counts_what_is_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    restored = [
+        Restored("ctl1", NOVA, same=True, detail="as before"),
+        Restored("ctl1", "nova-api", same=False, detail="active was [/x]"),
+    ]
+    console.show_rollback(Rollback(RUN, restored, [HOLDS]))
+    shown = capsys.readouterr().out
+    assert "active was [/x]" in shown
+    assert "1 of 2 files and units are as before the run" in shown
+    assert "conductor@ctl1" in shown
+
+
+PROBLEM = FileRefused(NOVA, "a section header does not end with ]: [/oops", "Mend [DEFAULT] or [database]", 3, "ctl1")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (status(plan=PLAN), "Changes are pending"),
+        (status(plan=done()), "In line with the inventory."),
+        (status(problem=PROBLEM), f"Cannot be planned: {PROBLEM}"),
+        (status(), "cannot be known while a host is unreachable"),
+        (status(last=RUN), "Last run: r1 (migrate by ann@ops1), done"),
+        (status(), "Last run: none is recorded here."),
+    ],
+)
+def test_a_status_says_in_words_where_the_cloud_stands(
+    found: Status, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found.errors.update({name: Unreachable(name, "down [/x]") for name in ("ctl1", "ctl2")})
+    console.show_status(found)
+    shown = capsys.readouterr().out
+    assert words in shown
+    assert "down [/x]" in shown
+
+
+SHOWN: list[Callable[[], None]] = [
+    lambda: console.show_plan(PLAN, diff=True),
+    lambda: console.show_checks([HOLDS, SILENT], "Verification"),
+    lambda: console.show_rollback(Rollback(RUN, [Restored("ctl1", NOVA, same=False, detail="x")], [SILENT])),
+    lambda: console.show_status(Status(SITE, facts(), {}, plan=PLAN, last=RUN)),
+]
+
+
+@pytest.mark.parametrize("show", SHOWN, ids=["plan", "checks", "rollback", "status"])
+def test_a_pipe_gets_no_escape_codes_and_no_line_is_cut(
+    show: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show()
+    shown = capsys.readouterr().out
+    assert shown
+    assert "\x1b" not in shown
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("show", SHOWN, ids=["plan", "checks", "rollback", "status"])
+def test_no_color_means_no_escape_codes_on_a_terminal_either(
+    show: Callable[[], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    show()
+    assert "\x1b[" in capsys.readouterr().out, "a terminal gets colours"
+    monkeypatch.setenv("NO_COLOR", "1")
+    show()
+    assert "\x1b" not in capsys.readouterr().out
+
+
+# What is for nobody.
+
+
+def forms() -> dict[str, str]:
+    """Every way in which a plan comes to light."""
+    waves = PLAN.waves()
+    steps = [
+        Step.of(intent, 1, wave.scope) for wave in waves for intents in wave.intents.values() for intent in intents
+    ]
+    edits = [edit for project in PLAN.projects for edit in project.edits.values()]
+    return {
+        "document": json.dumps(documents.plan_document(PLAN)),
+        "migration": json.dumps(documents.migration_document(Migration(PLAN, RUN, [HOLDS]))),
+        "plan": repr(PLAN) + str(PLAN),
+        "waves": repr(waves),
+        "steps": repr(steps) + str(steps),
+        "edits": repr(edits),
+        "facts": repr(facts(cloud.broker(SITE))),
+        "deployment": repr(SITE),
+        "status": repr(Status(SITE, facts(), {}, plan=PLAN)),
+    }
+
+
+@pytest.mark.parametrize("form", forms())
+def test_no_form_of_a_plan_shows_a_password(form: str) -> None:
+    shown = forms()[form]
+    assert not [canary for canary in CANARIES if canary in shown]
+
+
+def test_the_terminal_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_plan(PLAN, diff=True)
+    console.show_status(Status(SITE, facts(), {}, plan=PLAN))
+    shown = capsys.readouterr().out
+    assert "***" in shown
+    assert not [canary for canary in CANARIES if canary in shown]
+
+
+@pytest.mark.parametrize("broken", ["[DEFAULT\npassword = canary\n", "[DEFAULT]\ncanary\n", "transport_url = canary\n"])
+def test_an_error_about_a_file_shows_nothing_that_stands_in_it(broken: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make_plan(SITE, facts(nova=broken))
+    assert "canary" not in str(caught.value)
+    assert "canary" not in json.dumps(documents.error_document(caught.value))
+
+
+def test_the_wire_carries_what_the_repr_hides() -> None:
+    intent = PLAN.projects[0].edits["ctl1"].intent()
+    assert Step.of(intent, 7, "project:nova").wire()["args"]["content_b64"]
+    assert Step.of(intent, 7, "project:nova").id == "0007"
