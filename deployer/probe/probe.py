@@ -1,6 +1,6 @@
 """Runs in a service's own interpreter: pings RPC servers and sends a notification round, as that service would.
 
-One JSON request line on stdin, one answer line on stdout behind MARK (docs/architecture.md has the way there):
+One JSON request line on stdin, one answer line on stdout behind MARK:
 
     {"config_files": [path], "config_dirs": [path], "exchange": the service's default exchange, "context": {...},
      "url": null or a transport URL instead of [DEFAULT] transport_url, "targets": [{"topic", "server"}],
@@ -40,7 +40,7 @@ CLEANUP = 2.0  # seconds kept for deleting the notification queue
 CONNECTIONS = 8  # at most to the RPC bus, however many servers are asked
 REPLY_QUEUE_TTL = 60  # seconds that RabbitMQ keeps our reply queue afterwards; the default is half an hour
 SHOWN = 3  # characters: shorter pieces of a password say nothing, and hiding them would garble every text
-_CREDENTIALS = re.compile(r"(://)\S*@")
+_CREDENTIALS = re.compile(r"://\S*@")
 _PASSWORD = re.compile(r":([^:@]+)@")
 _REMOTE_TRACE = "Traceback (most recent call last)"
 
@@ -140,10 +140,9 @@ class Probe:
         }
 
     def _why(self, error: str | None) -> str:
-        texts = [error or f"no answer within {self.request['timeout']:g} s"]
-        if self.last_words.text:
-            texts.append(f"last log message: {self.last_words.text}")
-        text = _CREDENTIALS.sub(r"\1***@", "; ".join(texts))
+        logged = f"; last log message: {self.last_words.text}" if self.last_words.text else ""
+        text = (error or f"no answer within {self.request['timeout']:g} s") + logged
+        text = _CREDENTIALS.sub("://***@", text)
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
@@ -161,12 +160,16 @@ def _configure(request: dict[str, Any]) -> Any:
     os.environ["OS_OSLO_MESSAGING_RABBIT__RPC_CONN_POOL_SIZE"] = str(CONNECTIONS)
     os.environ["OS_OSLO_MESSAGING_RABBIT__RABBIT_TRANSIENT_QUEUES_TTL"] = str(REPLY_QUEUE_TTL)
     oslo_messaging.set_transport_defaults(request["exchange"])
-    for group, options in opts.list_opts():
-        cfg.CONF.register_opts(options, group)
+    for group, known in opts.list_opts():
+        cfg.CONF.register_opts(known, group)
     cfg.CONF.register_opt(cfg.StrOpt("host", default=socket.gethostname()))
-    files = [argument for path in request["config_files"] for argument in ("--config-file", path)]
-    folders = [argument for path in request["config_dirs"] for argument in ("--config-dir", path)]
-    cfg.CONF(files + folders, project="hybridmsg-probe", default_config_files=[], default_config_dirs=[])
+    options = [(name, path) for name in ("file", "dir") for path in request[f"config_{name}s"]]
+    cfg.CONF(
+        [f"--config-{name}={path}" for name, path in options],
+        project="hybridmsg-probe",
+        default_config_files=[],
+        default_config_dirs=[],
+    )
     return cfg.CONF
 
 
@@ -224,8 +227,8 @@ def _ping(probe: Probe, result: dict[str, Any], _conf: Any, transport: Any) -> N
             how = _remote_class(error)
             if how is None:
                 result["error"] = _describe(error)
-                if isinstance(error, ValueError):
-                    return  # A URL that cannot be read now cannot be read later.
+                if isinstance(error, ValueError):  # A URL that cannot be read now cannot be read later.
+                    return
                 time.sleep(max(0.0, PACE - (time.monotonic() - began)))
                 continue
         result.update(answered=True, how=how, error=None, ms=round((time.monotonic() - began) * 1000, 1))

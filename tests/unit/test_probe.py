@@ -108,7 +108,7 @@ def test_a_broker_that_is_not_there_ends_the_probe_in_time_and_says_why() -> Non
     with socket.socket() as taken:
         # Bound and not listening: connections are refused for as long as the test lasts.
         taken.bind(("127.0.0.1", 0))
-        url = "rabbit://nova:s3cret@127.0.0.1:{taken.getsockname()[1]}//nova"
+        url = f"rabbit://nova:s3cret@127.0.0.1:{taken.getsockname()[1]}//nova"
         began = time.monotonic()
         answer = ask(
             url=url,
