@@ -27,13 +27,14 @@ def lock_host(task: Task, run: str) -> Result:
 def apply_steps(task: Task, run: str, steps: Mapping[str, Sequence[Step]], deadline: float = STEP_DEADLINE) -> Result:
     """Carry out the steps meant for this host, in order; stops at the first that fails (StepFailed, StalePlan).
 
-    `deadline` is for all of them together, in seconds. Result.changed says whether any step changed the host.
+    `deadline` is for all of them together, in seconds. Result.changed says whether any step changed the host; its
+    `run` and `outcomes` attributes are what `undo_steps` needs.
     """
     own = steps.get(task.host.name, ())
     answer = ask(task, "apply", {"run": run, "steps": [step.wire() for step in own]}, deadline)
     changed = {outcome["id"] for outcome in answer["results"] if outcome["changed"]}
     lines = [f"{'changed' if step.id in changed else 'ok':7} {step.reason}" for step in own]
-    return Result(host=task.host, result="\n".join(lines), changed=bool(changed), outcomes=answer["results"])
+    return Result(host=task.host, result="\n".join(lines), changed=bool(changed), outcomes=answer["results"], run=run)
 
 
 def apply_own(task: Task, intents: Sequence[Intent], deadline: float = STEP_DEADLINE) -> Result:
