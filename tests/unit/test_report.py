@@ -67,9 +67,6 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-# What is for programs.
-
-
 def test_a_plan_says_what_happens_where_and_who_must_answer_then() -> None:
     found = through_json(documents.plan_document(PLAN))
     assert found["changed"]
@@ -147,9 +144,6 @@ def test_an_error_has_its_kind_its_exit_code_and_each_part(
 ) -> None:
     found = through_json(documents.error_document(error))["error"]
     assert found == {"kind": kind, "message": str(error), "exit_code": code, "parts": parts}
-
-
-# What is for people.
 
 
 def test_equal_work_on_several_hosts_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,9 +246,6 @@ def test_no_color_means_no_escape_codes_on_a_terminal_either(
     monkeypatch.setenv("NO_COLOR", "1")
     show()
     assert "\x1b" not in capsys.readouterr().out
-
-
-# What is for nobody.
 
 
 def forms() -> dict[str, str]:
