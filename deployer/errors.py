@@ -34,7 +34,7 @@ class HybridmsgError(Exception):
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake in a file of the operator's: `file` as given, `line` 1-based or None, `path` like `hosts.ctl1.port`."""
+    """One mistake in a file: `file` as given, `line` 1-based or None, `path` like `hosts.ctl1.port`."""
 
     file: str
     path: str

@@ -17,6 +17,7 @@ from deployer.plan.broker_definitions import definitions
 from deployer.plan.cluster_intents import (
     await_broker,
     bring_up,
+    give_cookie,
     import_definitions,
     install,
     join,
@@ -37,12 +38,13 @@ class ClusterPlan:
     """`waves` can be done now; unless `complete`, read the facts again then: `expected` is what will follow.
 
     `seed` is the inventory name of the host to gather around. While a broker is down nothing is expected: what it
-    holds shows once it runs.
+    holds shows once it runs. `definitions` has a line for people for each change of them.
     """
 
     seed: str
     waves: tuple[Wave, ...]
     expected: tuple[Wave, ...]
+    definitions: tuple[str, ...]
     complete: bool
 
 
@@ -53,7 +55,7 @@ def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Clus
     that do not resolve, a user with another password.
     """
     if not deployment.rabbitmq:
-        return ClusterPlan("", (), (), complete=True)
+        return ClusterPlan("", (), (), (), complete=True)
     brokers = [Broker.of(host.name, facts[host.name]) for host in deployment.rabbitmq]
     seed = pick_seed(brokers)
     changes = compare(definitions(deployment, seed.version), seed.definitions)
@@ -62,32 +64,41 @@ def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Clus
         raise ConfigurationError(mistakes)
     conf = render("rabbitmq.conf.j2", port=deployment.broker.port, nodes=len(brokers))
     timeout = deployment.timeouts.step
-    first = _bring_up(brokers, conf, deployment.broker.package, timeout)
+    # An existing cluster keeps its cookie; a first one gets the deployment's.
+    cookie = (seed.cookie if seed.established else None) or deployment.erlang_cookie
+    down = any(broker.down for broker in brokers)
+    given = [broker for broker in brokers if len(brokers) > 1 and broker.takes_cookie and not down]
+    first = _bring_up(brokers, conf, deployment, given, cookie)
     joining = [broker for broker in brokers if broker is not seed and not broker.is_with(seed)]
+    members = [seed, *joining] if joining else []
     later = tuple(
         wave
         for wave in (
-            _share_cookie(joining, seed, deployment.erlang_cookie, timeout),
+            _share_cookie([broker for broker in members if broker not in given], cookie, timeout),
             _join(joining, seed),
             _reconfigure(brokers, conf, timeout),
             _import(seed, changes),
         )
         if wave.intents
     )
+    told = () if down else tuple(changes.describe())
     if first.intents:
-        expected = () if any(broker.down for broker in brokers) else later
-        return ClusterPlan(seed.host, (first,), expected, complete=False)
-    return ClusterPlan(seed.host, later, (), complete=True)
+        return ClusterPlan(seed.host, (first,), () if down else later, told, complete=False)
+    return ClusterPlan(seed.host, later, (), told, complete=True)
 
 
-def _bring_up(brokers: Sequence[Broker], conf: bytes, package: str, timeout: float) -> Wave:
+def _bring_up(
+    brokers: Sequence[Broker], conf: bytes, deployment: Deployment, given: Sequence[Broker], cookie: Secret
+) -> Wave:
     intents = {}
+    timeout = deployment.timeouts.step
     for broker in brokers:
         if not broker.installed:
-            # The configuration before the package, so that the first start has it.
+            # Configuration and cookie before the package, so that the first start has them.
             intents[broker.host] = (
                 *write_conf(broker, conf),
-                *install(broker, package),
+                *(give_cookie(broker, cookie) if broker in given else ()),
+                *install(broker, deployment.broker.package),
                 *bring_up(timeout),
             )
         elif not broker.running:
@@ -95,12 +106,8 @@ def _bring_up(brokers: Sequence[Broker], conf: bytes, package: str, timeout: flo
     return Wave("rabbitmq: install and start", SCOPE, intents)
 
 
-def _share_cookie(joining: Sequence[Broker], seed: Broker, fresh: Secret, timeout: float) -> Wave:
-    """An existing cluster keeps its cookie; a first one gets the deployment's."""
-    adopted = seed.cookie if seed.established else None
-    cookie = adopted or fresh
-    hosts = [*joining] if adopted or not joining else [seed, *joining]
-    intents = {broker.host: replace_cookie(broker, cookie, timeout) for broker in hosts if broker.cookie != cookie}
+def _share_cookie(brokers: Sequence[Broker], cookie: Secret, timeout: float) -> Wave:
+    intents = {broker.host: replace_cookie(broker, cookie, timeout) for broker in brokers if broker.cookie != cookie}
     return Wave("rabbitmq: share the Erlang cookie", SCOPE, intents)
 
 

@@ -44,19 +44,18 @@ def await_broker(timeout: float) -> Intent:
 
 def replace_cookie(broker: Broker, cookie: Secret, timeout: float) -> tuple[Intent, ...]:
     """Return stop, write, start: rabbitmqctl with the new cookie cannot stop a node with the old one."""
-    content = cookie.reveal().encode()
-    args = {
-        "path": COOKIE,
-        "content_b64": _b64(content),
-        "mode": 0o400,
-        "user": "rabbitmq",
-        "group": "rabbitmq",
-    }
     return (
         Intent("unit.stop", {"unit": UNIT, "timeout": timeout}, f"stop {UNIT} to change its cookie"),
-        Intent("file.write", args, "the cluster's Erlang cookie", {"sha256": broker.cookie_sha256}),
+        _write_cookie(broker, cookie, owner="rabbitmq"),
         *bring_up(timeout),
     )
+
+
+def give_cookie(broker: Broker, cookie: Secret) -> tuple[Intent, ...]:
+    """Return the write of the cookie before the package: Debian's postinst keeps it and gives it to user rabbitmq."""
+    if broker.cookie == cookie:
+        return ()
+    return (_write_cookie(broker, cookie, owner="root"),)
 
 
 def join(seed: str) -> tuple[Intent, ...]:
@@ -67,7 +66,13 @@ def join(seed: str) -> tuple[Intent, ...]:
 def import_definitions(changes: BrokerChanges) -> tuple[Intent, ...]:
     """Return the import of what the broker lacks."""
     args = {"definitions_b64": _b64(json.dumps(changes.document()).encode())}
-    return (Intent("rabbitmq.import", args, "; ".join(changes.describe())),)
+    return (Intent("rabbitmq.import", args, f"import definitions: {len(changes.describe())} changes"),)
+
+
+def _write_cookie(broker: Broker, cookie: Secret, owner: str) -> Intent:
+    content = _b64(cookie.reveal().encode())
+    args = {"path": COOKIE, "content_b64": content, "mode": 0o400, "user": owner, "group": owner}
+    return Intent("file.write", args, "the cluster's Erlang cookie", {"sha256": broker.cookie_sha256})
 
 
 def _b64(content: bytes) -> str:

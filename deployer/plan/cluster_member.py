@@ -85,6 +85,11 @@ class Broker:
         """Whether the peer's name resolves here, as far as that was asked."""
         return self.resolves.get(peer.hostname, self.resolves.get(peer.host, True))
 
+    @property
+    def takes_cookie(self) -> bool:
+        """Whether its package will keep a cookie that is there before it: Debian's does (rabbitmq-server.postinst)."""
+        return not self.installed and self.package_manager == "apt"
+
     def has_conf(self, conf: bytes) -> bool:
         """Whether CONF on the host has this content."""
         return self.conf_sha256 == hashlib.sha256(conf).hexdigest()

@@ -38,6 +38,8 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
             out.print(f"    {', '.join(hosts)}", markup=False)
             for reason in reasons:
                 out.print(f"      {reason}", markup=False)
+    for change in plan.brokers.definitions:
+        out.print(f"definitions: {change}", markup=False)
     for text, hosts in _diffs(plan) if diff else ():
         out.print()
         out.print(f"[bold]{', '.join(hosts)}[/bold]")

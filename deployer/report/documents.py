@@ -26,6 +26,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             }
             for wave in plan.waves()
         ],
+        "definitions": list(plan.brokers.definitions),
         "files": [
             {"host": host, "path": edit.path, "diff": edit.diff()}
             for project in plan.projects

@@ -100,6 +100,7 @@ def refusal(*hosts: HostFacts) -> str:
 
 
 INSTALL = ["file.write", "package.install", "unit.enable", "unit.start", "rabbitmq.await"]
+INSTALL_WITH_COOKIE = ["file.write", *INSTALL]
 COOKIE_ACTS = ["unit.stop", "file.write", "unit.start", "rabbitmq.await"]
 
 
@@ -112,13 +113,20 @@ def test_a_finished_cluster_needs_nothing() -> None:
 def test_bare_hosts_are_installed_at_once_and_the_rest_is_shown_as_expected() -> None:
     found = plan(*map(bare, ALL))
 
-    assert acts(found.waves) == [dict.fromkeys(ALL, INSTALL)]
+    assert acts(found.waves) == [dict.fromkeys(ALL, INSTALL_WITH_COOKIE)]
     assert not found.complete
     assert acts(found.expected) == [
-        dict.fromkeys(ALL, COOKIE_ACTS),
         {"msg2": ["rabbitmq.join"], "msg3": ["rabbitmq.join"]},
         {"msg1": ["rabbitmq.import"]},
     ]
+
+
+def test_a_package_that_makes_its_own_cookie_is_given_it_afterwards() -> None:
+    hosts = [bare(host) for host in ALL]
+    found = plan(*(dataclasses.replace(host, package_manager="dnf") for host in hosts))
+
+    assert acts(found.waves) == [dict.fromkeys(ALL, INSTALL)]
+    assert acts(found.expected)[0] == dict.fromkeys(ALL, COOKIE_ACTS)
 
 
 def test_fresh_brokers_share_the_cookie_join_one_after_the_other_and_get_the_definitions() -> None:
@@ -280,7 +288,7 @@ def test_an_interrupted_installation_goes_on_without_writing_again() -> None:
     half = bare("msg1")
     half.files[CONF] = FileFact(CONF, exists=True, sha256=hashlib.sha256(conf).hexdigest())
 
-    assert acts(plan(half, member("msg2"), member("msg3")).waves) == [{"msg1": INSTALL[1:]}]
+    assert acts(plan(half, member("msg2"), member("msg3")).waves) == [{"msg1": INSTALL_WITH_COOKIE[1:]}]
 
 
 def test_a_password_conflict_is_found_before_anything_is_done() -> None:
@@ -297,7 +305,7 @@ def test_only_the_missing_definitions_are_imported() -> None:
 
     [intent] = found.waves[0].intents["msg1"]
     document = json.loads(base64.b64decode(intent.args["definitions_b64"]))
-    assert intent.reason == "add policy ttl to vhost /nova"
+    assert found.definitions == ("add policy ttl to vhost /nova",)
     assert [(kind, len(items)) for kind, items in document.items()] == [
         ("vhosts", 0),
         ("users", 0),
@@ -307,7 +315,7 @@ def test_only_the_missing_definitions_are_imported() -> None:
 
 
 def test_without_a_broker_of_ours_there_is_nothing_to_do() -> None:
-    assert plan_cluster(site(nodes=0), {}) == ClusterPlan("", (), (), complete=True)
+    assert plan_cluster(site(nodes=0), {}) == ClusterPlan("", (), (), (), complete=True)
 
 
 def test_no_plan_shows_a_secret() -> None:
