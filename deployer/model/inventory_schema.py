@@ -134,9 +134,7 @@ class PolicySettings(Shape):
 
 
 # openstack-ansible, inventory/group_vars/all/infra.yml: rabbitmq_policies
-HA_POLICY = PolicySettings(
-    name="HA", pattern=r"^(?!(amq\.)|(.*_fanout_)|(reply_)).*", definition={"ha-mode": "all"}
-)
+HA_POLICY = PolicySettings(name="HA", pattern=r"^(?!(amq\.)|(.*_fanout_)|(reply_)).*", definition={"ha-mode": "all"})
 
 
 class RabbitmqSettings(Shape):
