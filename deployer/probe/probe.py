@@ -217,11 +217,8 @@ def _ping(probe: Probe, result: dict[str, Any], _conf: Any, transport: Any) -> N
     while probe.left() > 0:
         began = time.monotonic()
         try:
-            how: str | None = str(
-                client.prepare(timeout=min(TRY, max(probe.left(), 0.1))).call(
-                    probe.request["context"], "oslo_rpc_server_ping"
-                )
-            )
+            asking = client.prepare(timeout=min(TRY, max(probe.left(), 0.1)))
+            how: str | None = str(asking.call(probe.request["context"], "oslo_rpc_server_ping"))
         except Exception as error:  # noqa: BLE001 - the remote side may raise anything, and anything proves it
             how = _remote_class(error)
             if how is None:
