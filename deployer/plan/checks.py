@@ -10,6 +10,9 @@ from deployer.model.deployment import ProjectDeployment
 from deployer.plan.expected import RpcServer, active_units
 from deployer.plan.observed import HostFacts, UnitFact
 
+GRACE = 5.0
+"""Seconds that the agent gives the probe beyond its own deadline, so that a slow host's answer is not cut off."""
+
 Kind = Literal["rpc", "notification", "listener"]
 
 
@@ -65,7 +68,7 @@ def probe_request(
         "notify": {"topic": topic, "url": None, "publisher": f"hybridmsg.{witness.host}"} if topic else None,
     }
     unit = witness.unit
-    return {"interpreter": unit.interpreter, "user": unit.user, "request": request, "timeout": timeout}
+    return {"interpreter": unit.interpreter, "user": unit.user, "request": request, "timeout": timeout + GRACE}
 
 
 def read_answer(project: ProjectDeployment, witness: Witness, answer: dict[str, Any]) -> list[Check]:

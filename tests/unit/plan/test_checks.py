@@ -41,7 +41,12 @@ def test_one_unit_a_host_asks_and_only_one_that_runs_in_a_known_interpreter() ->
 
 def test_the_probe_runs_as_the_unit_does() -> None:
     asked = request()
-    assert (asked["interpreter"], asked["user"], asked["timeout"]) == ("/usr/bin/python3", "nova", 9)
+    assert (asked["interpreter"], asked["user"]) == ("/usr/bin/python3", "nova")
+
+
+def test_the_agent_lets_the_probe_answer_after_its_own_deadline() -> None:
+    asked = request()
+    assert asked["timeout"] > asked["request"]["timeout"]
 
 
 def test_the_probe_reads_the_files_that_the_unit_reads() -> None:
