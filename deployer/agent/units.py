@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +57,7 @@ def _facts(properties: dict[str, str]) -> Json:
         "active": properties.get("ActiveState", "inactive"),
         "enabled": properties.get("UnitFileState", ""),
         "main_pid": pid,
+        "started": _started(pid),
         "user": _owner(pid),
         "interpreter": _interpreter(pid, argv, properties) if pid else None,
         "argv": argv,
@@ -70,6 +73,16 @@ def _argv(pid: int) -> list[str]:
     text = content.decode("utf-8", "replace").rstrip("\0")
     title = _TITLE.fullmatch(text)
     return title.group(1).split() if title else text.split("\0") if text else []
+
+
+def _started(pid: int) -> float | None:
+    """Return when the process began (seconds since the epoch, to a clock tick): field 22 of proc_pid_stat(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
 
 
 def _owner(pid: int) -> str:

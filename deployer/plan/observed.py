@@ -37,7 +37,10 @@ class FileFact:
 
 @dataclass(frozen=True)
 class UnitFact:
-    """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running."""
+    """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running.
+
+    `started` is when its main process began (s since the epoch, the host's clock), None when it does not run.
+    """
 
     name: str
     load: str
@@ -47,6 +50,7 @@ class UnitFact:
     user: str = ""
     interpreter: str | None = None
     argv: tuple[str, ...] = ()
+    started: float | None = None
 
     @property
     def exists(self) -> bool:
@@ -131,4 +135,5 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         user=raw["user"],
         interpreter=raw["interpreter"],
         argv=tuple(raw["argv"]),
+        started=raw["started"],
     )

@@ -19,7 +19,7 @@ GLANCE = "/etc/glance/glance-api.conf"
 @pytest.fixture
 def inventory(undisturbed: Migrated, request: pytest.FixtureRequest) -> Inventory:
     """A copy of the main inventory for this test."""
-    return Inventory(undisturbed.lab, request.node.name)
+    return Inventory(undisturbed.lab, request.node.originalname)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_mistake_in_the_inventory_is_named_by_file_and_path(
 
 def test_two_hosts_with_one_name_are_both_named_by_line(undisturbed: Migrated, inventory: Inventory) -> None:
     twice = "msg1: {hostname: 10.77.0.11, groups: [rabbitmq]}\nmsg1: {hostname: 10.77.0.12, groups: [rabbitmq]}\n"
-    fails(undisturbed.lab, inventory.write("hosts", twice), 1, "hosts.yaml:2", "msg1", "line 1")
+    fails(undisturbed.lab, inventory.write("hosts", twice), 1, "hosts.yaml:2", "msg1", "lines 1 and 2")
 
 
 def test_a_host_with_an_unknown_key_is_not_even_logged_in_to(undisturbed: Migrated, inventory: Inventory) -> None:

@@ -28,6 +28,11 @@ def heat_moves(undisturbed: Migrated) -> Inventory:
     )
 
 
+def signal_hybridmsg(lab: Lab, name: str) -> None:
+    """Send a signal to the one hybridmsg that runs on the operator host."""
+    lab.run("ops1", f"kill -{name} $(pgrep -x hybridmsg)")
+
+
 @contextmanager
 def deaf_engine(lab: Lab, host: str) -> Iterator[None]:
     """Let heat-engine's next start on `host` succeed and answer nothing; the running one goes on."""
@@ -65,7 +70,7 @@ def test_ctrl_c_puts_the_project_in_hand_back_and_says_where_it_stands(
     for line in process.stderr:
         lines.append(line.decode())
         if "ctl1: restart heat-engine" in lines[-1]:
-            os.killpg(process.pid, signal.SIGINT)
+            signal_hybridmsg(lab, "INT")
     assert process.wait(timeout=180) == 130
     assert "Run migrate again" in lines[-1]
     assert fingerprints(lab) == before
@@ -80,7 +85,7 @@ def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, h
     assert process.stderr is not None
     for line in process.stderr:
         if b"ctl1: restart heat-engine" in line:
-            lab.run("ops1", "pkill -KILL -f 'hybridmsg migrate'")
+            signal_hybridmsg(lab, "KILL")
     process.wait(timeout=60)
     code, document, _ = hybridmsg_ends(lab, "migrate")
     assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
         "user": "",
         "interpreter": None,
         "argv": [],
+        "started": None,
     }
     assert facts["b.service"]["load"] == "not-found"
 
@@ -104,6 +106,19 @@ def test_the_interpreter_is_the_venvs_own_python(programs: Programs, daemon: Dae
     facts = units.facts(["nova"])["nova"]
     assert facts["interpreter"] == str(python)
     assert facts["argv"] == [str(python), str(program), "--config-file", "/etc/nova/nova.conf"]
+
+
+def test_the_start_of_a_process_is_told_in_seconds_since_the_epoch(
+    programs: Programs, daemon: Daemon, tmp_path: Path
+) -> None:
+    program = tmp_path / "daemon"
+    program.write_text(f"#!{sys.executable}\n{SLEEP}\n")
+    program.chmod(0o755)
+    tick = 0.02
+    before = time.time()
+    pid = daemon(str(program))
+    systemd(programs, block("nova.service", MainPID=pid))
+    assert before - tick <= units.facts(["nova"])["nova"]["started"] <= time.time() + tick
 
 
 def test_a_bare_python_is_found_on_path(programs: Programs, daemon: Daemon) -> None:
