@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -73,6 +73,17 @@ class Bus:
         if project.project.listener is not None:
             checks += self._listeners(timeout)
         self.must_hold(project.name, checks)
+
+    def gate_others(
+        self, project: ProjectDeployment, restarted: Container[str], servers: Sequence[RpcServer], timeout: float
+    ) -> None:
+        """Hold the project to its servers on other hosts than those `restarted`, perhaps of no inventory host at all.
+
+        Such a server is still on the old bus when the project moved: left behind it would split the project.
+        """
+        others = [server for server in servers if server.host not in restarted]
+        if others:
+            self.must_hold(project.name, self.ask_projects([(project, others)], timeout, notify=False))
 
     @staticmethod
     def must_hold(project: str, checks: Sequence[Check]) -> None:

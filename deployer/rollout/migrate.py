@@ -84,6 +84,7 @@ class _Rollout:
                 for host in wave.intents:
                     self._progress.event(host, f"waiting for {plan.project.name} to answer on the bus")
                     self._bus.gate(plan.project, host, plan.servers, timeouts.gate)
+            self._bus.gate_others(plan.project, plan.restarts, plan.servers, timeouts.gate)
         except (HybridmsgError, KeyboardInterrupt) as error:
             self._progress.event("", f"{error}\n{plan.project.name}: undoing what this run changed")
             self._undo(plan, error)

@@ -20,7 +20,7 @@ def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[
     """
     with Fleet(deployment, progress) as fleet:
         facts = fleet.observe()
-        recorded = _recorded(store)
+        recorded = _recorded(store, deployment)
         expected = {
             project.name: merge(expected_servers(deployment, project, facts), recorded.get(project.name, []))
             for project in deployment.projects
@@ -28,10 +28,12 @@ def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[
         return Bus(fleet).verify(expected, deployment.timeouts.gate)
 
 
-def _recorded(store: RunStore) -> dict[str, list[RpcServer]]:
+def _recorded(store: RunStore, deployment: Deployment) -> dict[str, list[RpcServer]]:
+    """Return what the last run expected, by project; a host that left the inventory took its servers along."""
     last = next((run for run in store.runs() if run.state == "done"), None)
     found: dict[str, list[RpcServer]] = {}
     for entry in last.baseline if last else []:
         server = RpcServer.of(entry)
-        found.setdefault(server.project, []).append(server)
+        if not server.host or server.host in deployment.hosts:
+            found.setdefault(server.project, []).append(server)
     return found
