@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -64,13 +64,15 @@ def servers_on(project: ProjectDeployment, facts: HostFacts, ini: IniFile) -> li
     return servers
 
 
-def servers_seen(project: ProjectDeployment, consumers: Iterable[dict[str, str]]) -> list[RpcServer]:
-    """Return the RPC servers that RabbitMQ's consumers show: a server's queue is named TOPIC.SERVER in its vhost."""
+def servers_seen(
+    project: ProjectDeployment, vhosts: Container[str], consumers: Iterable[dict[str, str]]
+) -> list[RpcServer]:
+    """Return the RPC servers that RabbitMQ's consumers in the project's `vhosts` show: their queue is TOPIC.SERVER."""
     topics = {topic for unit in project.project.units for topic in unit.topics}
     found = set()
     for consumer in consumers:
         topic, dot, server = consumer["queue"].partition(".")
-        if dot and consumer["vhost"] == project.vhost and topic in topics:
+        if dot and consumer["vhost"] in vhosts and topic in topics:
             found.add(RpcServer(project.name, topic, server))
     return sorted(found)
 

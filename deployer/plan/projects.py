@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployer.errors import ConfigurationError, Mistake
+from deployer.ini import IniFile
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.secrets import Secret
-from deployer.model.transports import resolve
+from deployer.model.transport_url import TransportURL
+from deployer.model.transports import Transport, resolve
 from deployer.plan import notify_bus
 from deployer.plan.expected import RpcServer, active_units, merge, servers_on, servers_seen
 from deployer.plan.observed import HostFacts
@@ -113,11 +115,22 @@ def _plan_project(
 
 def expected_servers(deployment: Deployment, project: ProjectDeployment, facts: Facts) -> tuple[RpcServer, ...]:
     """Return the servers that must answer: of the active units, and of the consumers the brokers show today."""
-    hosts = [facts[host.name] for host in project.hosts]
-    named = [server for fact in hosts for server in servers_on(project, fact, read_service_file(fact, project))]
+    files = [(facts[host.name], read_service_file(facts[host.name], project)) for host in project.hosts]
+    named = [server for fact, ini in files for server in servers_on(project, fact, ini)]
+    bus = resolve(deployment, project).rpc
+    vhosts = {project.vhost, *(vhost for _, ini in files for vhost in _vhost_today(ini, bus))}
     brokers = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
     consumers = [seen for broker in brokers for seen in broker.get("consumers", [])]
-    return tuple(merge(named, servers_seen(project, consumers)))
+    return tuple(merge(named, servers_seen(project, vhosts, consumers)))
+
+
+def _vhost_today(ini: IniFile, bus: Transport) -> list[str]:
+    """Return the vhost of our brokers that the file's RPC URL names: where the project's servers are seen today."""
+    try:
+        url = TransportURL.parse(ini.get("DEFAULT", "transport_url") or "")
+    except ValueError:
+        return []
+    return [url.vhost] if notify_bus.names_any(url, bus) else []
 
 
 def _mistakes(facts: HostFacts, project: ProjectDeployment) -> list[Mistake]:

@@ -87,9 +87,23 @@ def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, h
         if b"ctl1: restart heat-engine" in line:
             signal_hybridmsg(lab, "KILL")
     process.wait(timeout=60)
+    # Whatever starts an engine now starts it on the run's files: it must not stay there.
+    lab.run("ctl2", "systemctl restart heat-engine", timeout=120)
     code, document, _ = hybridmsg_ends(lab, "migrate")
     assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")
     assert hybridmsg(lab, "rollback")["whole"] is True
+    assert fingerprints(lab) == before
+
+
+def test_a_server_of_no_inventory_host_keeps_its_project_from_being_split(
+    undisturbed: Migrated, heat_moves: Inventory
+) -> None:
+    lab = undisturbed.lab
+    before = fingerprints(lab)
+    heat_moves.change("groups", controllers__groups=["nova", "cinder", "glance"])
+    heat_moves.change("hosts", ctl1__groups=["controllers", "heat"])
+    code, _, err = hybridmsg_ends(lab, "migrate", inventory=heat_moves.path)
+    assert (code, "heat: engine@ctl2 does not answer" in err) == (3, True)
     assert fingerprints(lab) == before
 
 

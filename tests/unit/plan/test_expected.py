@@ -44,7 +44,7 @@ def test_a_unit_is_found_under_its_distributions_name() -> None:
 def test_a_server_with_a_backends_name_is_known_from_the_bus_only() -> None:
     facts = host("ctl1", {}, [unit("cinder-volume"), unit("cinder-scheduler")])
     assert [one.address for one in servers_on(CINDER, facts, ini("[DEFAULT]\n"))] == ["cinder-scheduler@ctl1"]
-    seen = servers_seen(CINDER, [{"vhost": "cinder", "queue": "cinder-volume.ctl1.example@lvm"}])
+    seen = servers_seen(CINDER, {"cinder"}, [{"vhost": "cinder", "queue": "cinder-volume.ctl1.example@lvm"}])
     assert seen == [RpcServer("cinder", "cinder-volume", "ctl1.example@lvm")]
 
 
@@ -60,11 +60,11 @@ def test_a_server_with_a_backends_name_is_known_from_the_bus_only() -> None:
     ids=["another vhost", "the shared queue", "fanout", "reply", "notifications"],
 )
 def test_other_queues_are_no_servers(consumer: dict[str, str]) -> None:
-    assert servers_seen(NOVA_ON_CTL1, [consumer]) == []
+    assert servers_seen(NOVA_ON_CTL1, {"nova"}, [consumer]) == []
 
 
 def test_a_server_attached_twice_is_one() -> None:
-    assert len(servers_seen(NOVA_ON_CTL1, [{"vhost": "nova", "queue": "compute.cmp1"}] * 3)) == 1
+    assert len(servers_seen(NOVA_ON_CTL1, {"nova"}, [{"vhost": "nova", "queue": "compute.cmp1"}] * 3)) == 1
 
 
 def test_a_server_known_from_both_is_one_and_keeps_host_and_unit() -> None:

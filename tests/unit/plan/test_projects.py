@@ -121,6 +121,14 @@ def test_servers_are_expected_from_what_runs_whether_or_not_a_file_changes() -> 
         assert {server.address for server in plan_projects(SITE, seen)[1].servers} == expected
 
 
+def test_a_server_that_only_the_bus_shows_is_expected_also_when_the_project_leaves_its_vhost() -> None:
+    there = "[DEFAULT]\ntransport_url = rabbit://nova:pw@10.0.0.11:5672/old-vhost\n"
+    facts = before(nova=there)
+    facts["msg1"] = cloud.broker(SITE, consumers=[{"vhost": "old-vhost", "queue": "compute.cmp7"}])
+    servers = plan_projects(SITE, facts)[1].servers
+    assert "compute@cmp7" in {server.address for server in servers}
+
+
 def test_every_file_that_cannot_be_edited_is_named_at_once() -> None:
     facts = before()
     facts["ctl2"] = cloud.host("ctl2", {NOVA: None, GLANCE: b"\xff"})
