@@ -19,11 +19,10 @@ class _Entry(BaseModel):
 
 
 class Listener(_Entry):
-    """The option that lists the buses a project reads notifications from; `multi`: one URL each time."""
+    """The option that lists the buses a project reads notifications from: repeated, one URL each time."""
 
     section: str
     key: str
-    multi: bool = False
 
 
 class Unit(_Entry):

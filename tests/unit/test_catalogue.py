@@ -67,7 +67,7 @@ def test_cinder_needs_read_deleted_in_the_context() -> None:
 
 def test_only_ceilometer_listens_to_the_others() -> None:
     listeners = {name: project.listener for name, project in load_catalogue().items() if project.listener}
-    assert listeners == {"ceilometer": Listener(section="notification", key="messaging_urls", multi=True)}
+    assert listeners == {"ceilometer": Listener(section="notification", key="messaging_urls")}
 
 
 def test_a_caller_cannot_change_the_catalogue_of_the_next_one() -> None:
