@@ -11,10 +11,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab import Lab
-from tests.lab.cloud import fingerprints, hybridmsg, hybridmsg_ends
+from tests.lab.cloud import fingerprints, hybridmsg, hybridmsg_ends, wait_until
 from tests.lab.e2e.conftest import Migrated
 from tests.lab.e2e.inventories import Inventory
 
+LOCKED = 5
 DROP_IN = "/run/systemd/system/heat-engine.service.d/deaf.conf"
 DEAF = "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep infinity\n"
 
@@ -89,6 +90,10 @@ def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, h
     process.wait(timeout=60)
     # Whatever starts an engine now starts it on the run's files: it must not stay there.
     lab.run("ctl2", "systemctl restart heat-engine", timeout=120)
+    # The agents finish the step in hand and hold their hosts until then.
+    wait_until(
+        lambda: hybridmsg_ends(lab, "migrate")[0] != LOCKED, 120, "the killed run's agents let go of their hosts"
+    )
     code, document, _ = hybridmsg_ends(lab, "migrate")
     assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")
     assert hybridmsg(lab, "rollback")["whole"] is True
