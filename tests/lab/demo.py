@@ -72,7 +72,7 @@ class Demo:
             same = fingerprints(lab, live=True) == migrated
             self.claim("every inode, ctime and main PID is the same", holds=same)
         with self.act("Roll back"):
-            self.claim("rollback exits 0", holds=self.hybridmsg("rollback", "-q") == 0)
+            self.claim("rollback exits 0", holds=self.hybridmsg("rollback") == 0)
             after = fingerprints(lab)
             self.claim("every byte, mode and owner, and every unit's state, is as before", holds=after == before)
 

@@ -92,7 +92,7 @@ def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, h
     lab.run("ctl2", "systemctl restart heat-engine", timeout=120)
     # The agents finish the step in hand and hold their hosts until then.
     wait_until(
-        lambda: hybridmsg_ends(lab, "migrate")[0] != LOCKED, 120, "the killed run's agents let go of their hosts"
+        lambda: hybridmsg_ends(lab, "migrate")[0] != LOCKED, 120, "the killed run's agents let go"
     )
     code, document, _ = hybridmsg_ends(lab, "migrate")
     assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")
