@@ -91,9 +91,7 @@ def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, h
     # Whatever starts an engine now starts it on the run's files: it must not stay there.
     lab.run("ctl2", "systemctl restart heat-engine", timeout=120)
     # The agents finish the step in hand and hold their hosts until then.
-    wait_until(
-        lambda: hybridmsg_ends(lab, "migrate")[0] != LOCKED, 120, "the killed run's agents let go"
-    )
+    wait_until(lambda: hybridmsg_ends(lab, "migrate")[0] != LOCKED, 120, "the killed run's agents let go")
     code, document, _ = hybridmsg_ends(lab, "migrate")
     assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")
     assert hybridmsg(lab, "rollback")["whole"] is True
