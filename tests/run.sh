@@ -28,7 +28,7 @@ PY
 }
 
 lab() {
-    HYBRIDMSG_LAB=1 "$python" -m pytest -q tests/lab -m 'not slow_lab' --timeout 900 --junitxml "$reports/lab.xml" </dev/null || return 1
+    HYBRIDMSG_LAB=1 "$python" -m pytest -v tests/lab/test_lab.py tests/lab/e2e -m 'not slow_lab' --timeout 900 --junitxml "$reports/lab.xml" </dev/null || return 1
     local ran
     ran=$(count "$reports/lab.xml")
     echo "lab tests that ran: $ran (at least $minimum_lab_tests must)"
@@ -41,7 +41,7 @@ for name in "${@:-check ssh lab teardown}"; do
             check) stage check make --no-print-directory check ;;
             ssh) stage ssh "$python" -m pytest -q tests/ssh </dev/null ;;
             lab) stage lab lab ;;
-            teardown) stage teardown env HYBRIDMSG_LAB=1 "$python" -m pytest -q tests/lab -m slow_lab --timeout 900 </dev/null ;;
+            teardown) stage teardown env HYBRIDMSG_LAB=1 "$python" -m pytest -v tests/lab/test_lab.py tests/lab/e2e -m slow_lab --timeout 900 </dev/null ;;
             *) echo "no stage $one" >&2; exit 1 ;;
         esac
     done
