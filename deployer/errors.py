@@ -23,7 +23,7 @@ Exit code 2 is not an error: `plan` found changes pending (click's own usage err
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 class HybridmsgError(Exception):
@@ -162,10 +162,10 @@ class UndoFailed(HybridmsgError):
 
     exit_code = 3
 
-    def __init__(self, project: str, cause: BaseException, undo: HybridmsgError) -> None:
+    def __init__(self, project: str, cause: BaseException, undo: BaseException) -> None:
         self.project, self.cause, self.undo = project, cause, undo
-        problem = f"{project} failed and could not be put back: {undo}"
-        super().__init__(f"{cause}\n{problem}\nIt stands between old and new: mend that, then run hybridmsg rollback")
+        problem = f"{project} failed and could not be put back: {undo or type(undo).__name__}"
+        super().__init__(f"{cause}\n{problem}\nIt stands between old and new: mend that, then roll back")
 
 
 class UnfinishedRun(HybridmsgError):
@@ -173,19 +173,18 @@ class UnfinishedRun(HybridmsgError):
 
     def __init__(self, run: str) -> None:
         self.run = run
-        super().__init__(f"run {run} was cut off before its end. Undo it first: hybridmsg rollback")
+        super().__init__(f"run {run} was cut off before its end. Undo it first, with the verb rollback")
 
 
 class NothingToRollBack(HybridmsgError):
     """No run that changed anything is recorded in the state directory."""
 
 
-@dataclass
 class Interrupted(HybridmsgError):
     """The operator asked to stop; `where` says what was finished."""
 
-    where: str = ""
-    exit_code: int = field(default=130, init=False)
+    exit_code = 130
 
-    def __str__(self) -> str:
-        return f"interrupted. {self.where}".strip()
+    def __init__(self, where: str = "") -> None:
+        self.where = where
+        super().__init__(f"interrupted. {where}".strip())

@@ -155,7 +155,7 @@ def _ask(pool: ThreadPoolExecutor) -> Json:
     if not {"vhosts", "users"} <= definitions.keys():
         raise StepError("RabbitMQ exports its definitions in a form that is not known", "Report its version")
     seen = _json_head(queues.check("RabbitMQ's queues cannot be listed").stdout)
-    members = sorted(cluster["disk_nodes"] + cluster["ram_nodes"])
+    members = sorted(cluster["disk_nodes"] + cluster.get("ram_nodes", []))
     return {
         "version": cluster["versions"][seen["node"]]["rabbitmq_version"],
         "running": seen["node"] in cluster["running_nodes"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from types import FrameType
 
 import click
 
@@ -14,7 +15,7 @@ from deployer.cli.plan import plan
 from deployer.cli.rollback import rollback
 from deployer.cli.status import status
 from deployer.cli.verify import verify
-from deployer.errors import ConfigurationError, HybridmsgError, Interrupted
+from deployer.errors import ConfigurationError, HostError, HybridmsgError, Interrupted
 
 EPILOG = """\b
 Exit codes:
@@ -50,9 +51,17 @@ def main() -> None:
     for library in ("nornir", "paramiko"):
         # Without a handler Python prints their errors, tracebacks included; ours name the host and the remedy.
         logging.getLogger(library).addHandler(logging.NullHandler())
-    for asked_to_stop in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(asked_to_stop, signal.default_int_handler)
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(asked_to_stop) != signal.SIG_IGN:  # nohup's wish is kept
+            signal.signal(asked_to_stop, _stop)
     sys.exit(run(sys.argv[1:]))
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    click.echo(
+        f"hybridmsg: {signal.Signals(number).name}: stopping after the step in hand; again breaks it off", err=True
+    )
+    raise KeyboardInterrupt
 
 
 def run(words: list[str]) -> int:
@@ -65,6 +74,9 @@ def run(words: list[str]) -> int:
     except HybridmsgError as error:
         click.echo(f"hybridmsg: {error}", err=True)
         return error.exit_code
+    except OSError as error:
+        click.echo(f"hybridmsg: {error}", err=True)
+        return HostError.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("hybridmsg: interrupted", err=True)
         return Interrupted.exit_code

@@ -39,5 +39,5 @@ def migrate(settings: Settings, *, dry_run: bool, diff: bool) -> int:
         settings.emit(documents.migration_document(done))
     elif done.run is not None:
         console.show_checks(done.checks, f"Migrated: run {done.run.run}")
-        click.echo("Undo it with: hybridmsg rollback")
+        click.echo(f"Undo it with: hybridmsg rollback -i {settings.inventory}")
     return 0

@@ -1,7 +1,7 @@
 """The controller's record of runs: what a run found, wanted and did, and a copy of every before-image.
 
-Losing either machine loses nothing: the host journals before it acts, and the same bytes are kept here. The directory
-holds service configuration, passwords included, and is open to its owner only.
+The host journals before it acts, and the same bytes are kept here, so that either disk may be lost (they are put back
+by hand then). The directory holds service configuration, passwords included, and is open to its owner only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deployer.errors import NothingToRollBack
 from deployer.plan.observed import FileFact
 
 SCHEMA = 1
-State = Literal["running", "done", "failed", "interrupted", "rolled back"]
+State = Literal["running", "done", "failed", "interrupted", "split", "rolled back"]
 
 
 def default_state_dir() -> Path:
@@ -53,9 +53,14 @@ class Run:
     schema: int = SCHEMA
 
     @property
+    def unfinished(self) -> bool:
+        """Whether a project may stand between old and new: the run was cut off, or could not put it back."""
+        return self.state in ("running", "split")
+
+    @property
     def can_be_undone(self) -> bool:
-        """Whether a project stands changed by the run, or may: it was cut off in the middle."""
-        return self.state == "running" or (bool(self.projects) and self.state != "rolled back")
+        """Whether a project stands changed by the run, or may."""
+        return self.unfinished or (bool(self.projects) and self.state != "rolled back")
 
 
 class RunStore:
@@ -92,8 +97,8 @@ class RunStore:
             yield Run(**json.loads(path.read_text(encoding="utf-8")))
 
     def last_to_undo(self) -> Run:
-        """Return the newest run that changed something and still stands; raises NothingToRollBack."""
-        for run in self.runs():
+        """Return the unfinished run, else the newest that changed something and stands; raises NothingToRollBack."""
+        for run in sorted(self.runs(), key=lambda run: not run.unfinished):
             if run.can_be_undone:
                 return run
         raise NothingToRollBack(f"nothing to roll back: {self.root} records no run that changed a service")

@@ -11,6 +11,7 @@ from typing import Any
 import paramiko
 
 from deployer.errors import ConnectionLost, DeadlineExceeded, HostError, Locked, StalePlan, StepFailed
+from deployer.model.masking import mask
 from deployer.nornir_plugins import frames
 from deployer.nornir_plugins.boot import start_agent
 from deployer.nornir_plugins.bundle import agent_bundle
@@ -141,11 +142,12 @@ class AgentSession:
 
 def _reported(host: str, error: dict[str, Any]) -> HostError:
     """Return the exception for an error frame."""
-    problem, remedy = str(error.get("problem", "")), str(error.get("remedy", ""))
+    # The agent's own mask knows URLs only; what a program printed may hold a secret in other forms.
+    problem, remedy = mask(str(error.get("problem", ""))), str(error.get("remedy", ""))
     if error.get("type") == "locked":
         return Locked(host, error.get("holder") or {})
     if error.get("type") == "stale":
         return StalePlan(host, problem, remedy)
     if error.get("type") == "step":
-        return StepFailed(host, str(error.get("step", "")), problem, str(error.get("output", "")), remedy)
+        return StepFailed(host, str(error.get("step", "")), problem, mask(str(error.get("output", ""))), remedy)
     return HostError(host, problem or "the agent failed without a word", remedy)

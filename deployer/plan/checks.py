@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from deployer.model.deployment import ProjectDeployment
+from deployer.model.transports import Transport
 from deployer.plan.expected import RpcServer, active_units
 from deployer.plan.observed import HostFacts, UnitFact
 
 GRACE = 5.0
 """Seconds that the agent gives the probe beyond its own deadline, so that a slow host's answer is not cut off."""
 
-Kind = Literal["rpc", "notification", "listener"]
+Kind = Literal["rpc", "notification", "listener", "unit"]
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,18 @@ def probe_request(
     return {"interpreter": unit.interpreter, "user": unit.user, "request": request, "timeout": timeout + GRACE}
 
 
-def read_answer(project: ProjectDeployment, witness: Witness, answer: dict[str, Any]) -> list[Check]:
-    """Return the checks that a probe's answer holds."""
+def read_answer(
+    project: ProjectDeployment, witness: Witness, answer: dict[str, Any], bus: Transport | None
+) -> list[Check]:
+    """Return the checks that a probe's answer holds.
+
+    The probe sees what the unit sees, whichever of its files or variables says so: with `bus`, an answer over another
+    bus than that one holds nothing.
+    """
     checks = [_rpc_check(project.name, witness.host, target) for target in answer["targets"]]
+    elsewhere = bus is not None and _elsewhere(bus, answer.get("effective") or {})
+    if elsewhere:
+        checks = [replace(check, ok=False, detail=f"the unit is on another bus: {elsewhere}") for check in checks]
     if answer.get("notify"):
         checks.append(_notify_check(project.name, witness.host, answer["notify"]))
     return checks
@@ -95,6 +105,35 @@ def listener_checks(
         )
         for project in notifying
     ]
+
+
+def no_answer(
+    project: ProjectDeployment, witness: Witness, servers: Sequence[RpcServer], problem: str, *, notify: bool
+) -> list[Check]:
+    """Return the failing checks of a question that could not even be put."""
+    asked: list[tuple[Kind, str]] = [("rpc", server.address) for server in servers]
+    asked += [("notification", "own topic")] if notify else []
+    return [Check(project.name, kind, target, False, problem, witness.host) for kind, target in asked]
+
+
+def unit_checks(recorded: Mapping[str, Mapping[str, Mapping[str, str]]], facts: Mapping[str, HostFacts]) -> list[Check]:
+    """Return a failing check for each unit that was recorded as running and does not run now; by host and unit."""
+    return [
+        Check("", "unit", name, False, f"ran before, is {facts[host].units[name].active}", host)
+        for host, units in recorded.items()
+        if host in facts
+        for name, state in units.items()
+        if state["active"] == "active" and name in facts[host].units and facts[host].units[name].active != "active"
+    ]
+
+
+def _elsewhere(bus: Transport, effective: Mapping[str, Any]) -> str:
+    """Return where the unit's RPC goes when that is not `bus`, "" when it is or the probe could not tell."""
+    wanted = {f"{host.lower()}:{bus.port}" for host in bus.hosts}
+    if "rpc_hosts" not in effective:
+        return ""
+    seen = {str(host).replace("[", "").replace("]", "").lower() for host in effective["rpc_hosts"]}
+    return "" if seen == wanted else ", ".join(sorted(seen)) or "none"
 
 
 def _rpc_check(project: str, host: str, target: dict[str, Any]) -> Check:

@@ -62,7 +62,7 @@ def plan_cluster(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Clus
     mistakes = [*obstacles(brokers, seed), *changes.conflicts]
     if mistakes:
         raise ConfigurationError(mistakes)
-    conf = render("rabbitmq.conf.j2", port=deployment.broker.port, nodes=len(brokers))
+    conf = render("rabbitmq.conf.j2", port=deployment.broker.port, nodes=max(len(brokers), len(seed.members)))
     timeout = deployment.timeouts.step
     # An existing cluster keeps its cookie; a first one gets the deployment's.
     cookie = (seed.cookie if seed.established else None) or deployment.erlang_cookie
@@ -98,7 +98,7 @@ def _bring_up(
             intents[broker.host] = (
                 *write_conf(broker, conf),
                 *(give_cookie(broker, cookie) if broker in given else ()),
-                *install(broker, deployment.broker.package),
+                *install(broker, deployment.broker.package, deployment.timeouts.install),
                 *bring_up(timeout),
             )
         elif not broker.running:

@@ -19,10 +19,14 @@ def write_conf(broker: Broker, conf: bytes) -> tuple[Intent, ...]:
     return (Intent("file.write", args, "listener and partition handling", {"sha256": broker.conf_sha256}),)
 
 
-def install(broker: Broker, package: str) -> tuple[Intent, ...]:
+def install(broker: Broker, package: str, timeout: float) -> tuple[Intent, ...]:
     """Return the installation; the unit is enabled, for dnf leaves that to the administrator."""
     return (
-        Intent("package.install", {"names": [package], "manager": broker.package_manager}, f"install {package}"),
+        Intent(
+            "package.install",
+            {"names": [package], "manager": broker.package_manager, "timeout": timeout},
+            f"install {package}",
+        ),
         Intent("unit.enable", {"unit": UNIT}, f"start {UNIT} at boot"),
     )
 

@@ -83,7 +83,7 @@ class Broker:
 
     def can_find(self, peer: Broker) -> bool:
         """Whether the peer's name resolves here, as far as that was asked."""
-        return self.resolves.get(peer.hostname, self.resolves.get(peer.host, True))
+        return self.resolves.get(peer.hostname, True)
 
     @property
     def takes_cookie(self) -> bool:

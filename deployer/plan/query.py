@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deployer.model.deployment import Deployment, Host
-from deployer.plan.cluster_member import CONF, UNIT
+from deployer.plan.cluster_member import CONF, COOKIE, UNIT
 from deployer.plan.observed import HostFacts
 
 
-def facts_query(deployment: Deployment, host: Host, before: HostFacts | None) -> dict[str, Any]:
-    """Return the `facts` arguments for one host; content already seen in `before` does not travel again."""
-    known = {path: fact.sha256 for path, fact in before.files.items()} if before else {}
+def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts]) -> dict[str, Any]:
+    """Return the `facts` arguments for one host; content already `seen`, by host, does not travel again."""
+    known = {path: fact.sha256 for path, fact in seen[host.name].files.items()} if host.name in seen else {}
     projects = [project for project in deployment.projects if host in project.hosts]
     units = {name for project in projects for unit in project.project.units for name in unit.names}
     files = {path for project in projects for path in project.project.files}
     broker = host in deployment.rabbitmq
     if broker:
         units.add(UNIT)
-        files.add(CONF)
+        files |= {CONF, COOKIE}
     asked = query(files, units)
     asked["files"] |= {path: known.get(path) for path in files}
     if broker:
-        asked["rabbitmq"] = {"peers": [peer.name for peer in deployment.rabbitmq]}
+        # Erlang looks peers up by host name, which is seen only once they were asked; until then names may serve.
+        names = [seen[peer.name].hostname if peer.name in seen else peer.name for peer in deployment.rabbitmq]
+        asked["rabbitmq"] = {"peers": [name.partition(".")[0] for name in names]}
     return asked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployer.errors import HostError
 from deployer.plan.cluster import plan_cluster
 from deployer.rollout.carry import Carrier
 from deployer.rollout.fleet import Fleet
@@ -13,7 +14,8 @@ ROUNDS = 4
 def bring_brokers(fleet: Fleet, carrier: Carrier) -> None:
     """Carry the broker plan out until it is empty.
 
-    Raises HostsFailed when a step fails, ConfigurationError when a broker turns out to hold what is not ours.
+    Raises HostsFailed when a step fails, HostError when the plan does not become empty, ConfigurationError when a
+    broker turns out to hold what is not ours.
     """
     deployment = fleet.deployment
     for _ in range(ROUNDS):
@@ -23,3 +25,5 @@ def bring_brokers(fleet: Fleet, carrier: Carrier) -> None:
         for wave in waves:
             carrier.carry(wave)
         fleet.observe(deployment.rabbitmq)
+    problem = f"the brokers are still not as planned after {ROUNDS} rounds"
+    raise HostError(deployment.rabbitmq[0].name, problem, "See what `hybridmsg plan` still wants of them")

@@ -9,13 +9,24 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from deployer.errors import GateFailed, Silence
 from deployer.model.deployment import ProjectDeployment
-from deployer.plan.checks import Check, Witness, listener_checks, probe_request, read_answer, witnesses
+from deployer.model.transports import resolve
+from deployer.plan.checks import (
+    Check,
+    Witness,
+    listener_checks,
+    no_answer,
+    probe_request,
+    read_answer,
+    unit_checks,
+    witnesses,
+)
 from deployer.plan.expected import RpcServer, active_units
-from deployer.plan.projects import notifying_over_ours
+from deployer.plan.projects import ProjectPlan, notifying_over_ours
 from deployer.rollout.fleet import Fleet
 from tasks.probe import probe_bus
 
 Question = tuple[ProjectDeployment, Witness, Sequence[RpcServer]]
+UnitStates = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 class Bus:
@@ -24,24 +35,44 @@ class Bus:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
-    def ask(self, questions: Sequence[Question], timeout: float, *, notify: bool) -> list[Check]:
-        """Put all questions, each to its witness's host and several hosts at once; `timeout` s for each answer."""
+    def ask(self, questions: Sequence[Question], timeout: float, *, notify: bool, planned: bool = True) -> list[Check]:
+        """Put all questions, each to its witness's host and several hosts at once; `timeout` s for each answer.
+
+        With `planned`, only an answer over the bus that the inventory plans counts. A host that cannot put its
+        question makes failing checks, never an error: the other answers are wanted too.
+        """
+        waiting: dict[str, list[Question]] = {}
+        for question in questions:
+            waiting.setdefault(question[1].host, []).append(question)
         checks: list[Check] = []
-        waiting = list(questions)
         while waiting:
-            wave = {question[1].host: question for question in reversed(waiting)}
-            waiting = [question for question in waiting if question not in wave.values()]
-            requests = {
-                host: probe_request(project, witness, servers, _topic() if notify else None, timeout)
-                for host, (project, witness, servers) in wave.items()
-            }
-            results = self._fleet.run(requests, probe_bus, requests=requests)
-            for host, (project, witness, _) in wave.items():
-                checks += read_answer(project, witness, results[host].answer)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+            wave = {host: queue.pop(0) for host, queue in waiting.items()}
+            waiting = {host: queue for host, queue in waiting.items() if queue}
+            checks += self._ask_at_once(wave, timeout, notify=notify, planned=planned)
+        return checks
+
+    def _ask_at_once(self, wave: Mapping[str, Question], timeout: float, *, notify: bool, planned: bool) -> list[Check]:
+        requests = {
+            host: probe_request(project, witness, servers, _topic() if notify else None, timeout)
+            for host, (project, witness, servers) in wave.items()
+        }
+        results, errors = self._fleet.attempt(requests, probe_bus, requests=requests)
+        checks: list[Check] = []
+        for host, (project, witness, servers) in wave.items():
+            if host in errors:
+                checks += no_answer(project, witness, servers, str(errors[host]), notify=notify)
+            else:
+                bus = resolve(self._fleet.deployment, project).rpc if planned else None
+                checks += read_answer(project, witness, results[host].answer, bus)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
         return checks
 
     def ask_projects(
-        self, expected: Iterable[tuple[ProjectDeployment, Sequence[RpcServer]]], timeout: float, *, notify: bool
+        self,
+        expected: Iterable[tuple[ProjectDeployment, Sequence[RpcServer]]],
+        timeout: float,
+        *,
+        notify: bool,
+        planned: bool = True,
     ) -> list[Check]:
         """Ask the servers of projects, each from a unit of its own project; the work is spread over the hosts."""
         questions: list[Question] = []
@@ -52,27 +83,33 @@ class Bus:
                 questions.append((project, asking[place % len(asking)], servers))
             else:
                 unasked += [_unasked(server) for server in servers]
-        return unasked + self.ask(questions, timeout, notify=notify)
+        return unasked + self.ask(questions, timeout, notify=notify, planned=planned)
 
-    def verify(self, expected: Mapping[str, Sequence[RpcServer]], timeout: float) -> list[Check]:
-        """Return a check for every expected server, a notification round by project, and each listener's consumers."""
+    def verify(self, expected: Mapping[str, Sequence[RpcServer]], ran: UnitStates, timeout: float) -> list[Check]:
+        """Return a check for every expected server, a notification round by project, each listener's consumers.
+
+        `ran` holds the unit states before the last run: a unit that ran then and does not now is a failing check too.
+        """
         projects = [(project, expected.get(project.name, ())) for project in self._fleet.deployment.projects]
-        return self.ask_projects(projects, timeout, notify=True) + self._listeners(timeout)
+        answers = self.ask_projects(projects, timeout, notify=True)
+        return answers + self._listeners(timeout) + unit_checks(ran, self._fleet.facts)
 
-    def gate(self, project: ProjectDeployment, host: str, servers: Sequence[RpcServer], timeout: float) -> None:
+    def gate(self, plan: ProjectPlan, host: str, timeout: float) -> None:
         """Let the rollout go on only when what was restarted on `host` is on the bus; raises GateFailed.
 
         RPC servers must answer a ping. A host without any must get a notification round through, and a listener must be
-        attached to its queues on the broker: an active unit proves nothing (it stays active with a wrong password).
+        attached to its queues on the broker: an active unit proves nothing (it stays active with a wrong password), but
+        one that is not active any more is refused.
         """
-        witness = next(iter(witnesses(project, [self._fleet.facts[host]])), None)
-        if witness is None:
-            return
-        own = [server for server in servers if server.host == host]
-        checks = self.ask([(project, witness, own)], timeout, notify=not own)
+        project = plan.project
+        own = [server for server in plan.servers if server.host == host]
+        asking = witnesses(project, [self._fleet.facts[host]])[:1]
+        checks = self.ask([(project, witness, own) for witness in asking], timeout, notify=not own)
         if project.project.listener is not None:
             checks += self._listeners(timeout)
-        self.must_hold(project.name, checks)
+        ran = {host: {unit: {"active": self._fleet.facts[host].units[unit].active} for unit in plan.restarts[host]}}
+        self._fleet.observe([self._fleet.deployment.hosts[host]])
+        self.must_hold(project.name, checks + unit_checks(ran, self._fleet.facts))
 
     def gate_others(
         self, project: ProjectDeployment, restarted: Container[str], servers: Sequence[RpcServer], timeout: float
@@ -89,7 +126,9 @@ class Bus:
     def must_hold(project: str, checks: Sequence[Check]) -> None:
         """Raise GateFailed naming every check that does not hold."""
         silent = [
-            Silence(check.project, check.target, check.asked_from, check.detail) for check in checks if not check.ok
+            Silence(check.project or project, check.target, check.asked_from, check.detail)
+            for check in checks
+            if not check.ok
         ]
         if silent:
             raise GateFailed(project, silent)
@@ -110,9 +149,10 @@ class Bus:
     def _listener_checks(
         self, listening: Sequence[ProjectDeployment], notifying: Sequence[ProjectDeployment]
     ) -> list[Check]:
-        seed = self._fleet.deployment.rabbitmq[0]
-        brokers = self._fleet.observe([seed])[seed.name].rabbitmq or {}
-        return [check for project in listening for check in listener_checks(project, notifying, brokers["consumers"])]
+        brokers = self._fleet.deployment.rabbitmq
+        facts = self._fleet.observe(brokers)
+        consumers = [seen for host in brokers for seen in (facts[host.name].rabbitmq or {}).get("consumers", [])]
+        return [check for project in listening for check in listener_checks(project, notifying, consumers)]
 
     def _runs(self, project: ProjectDeployment) -> bool:
         return any(active_units(project, self._fleet.facts[host.name]) for host in project.hosts)

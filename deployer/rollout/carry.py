@@ -10,6 +10,9 @@ from deployer.plan.steps import Step, Wave
 from deployer.rollout.fleet import Fleet
 from tasks.steps import apply_steps
 
+GRACE = 30.0
+"""Seconds that a host has to tell of a step that ran into its own deadline."""
+
 
 class Carrier:
     """Carries out the waves of one run; step ids count through all of its hosts."""
@@ -36,12 +39,13 @@ class Carrier:
                     self._store.keep(self._run, host, self._fleet.facts[host].files[step.args["path"]])
 
     def _deadline(self, steps: Mapping[str, list[Step]]) -> float:
+        """Return what the slowest host may take: the agent's own deadlines, which end first, and some grace."""
         timeouts = self._fleet.deployment.timeouts
-        return max(
-            sum(timeouts.install if step.kind == "package.install" else _own(step, timeouts.step) for step in own)
+        slow = ("package.install", "rabbitmq.join", "rabbitmq.import")
+        return GRACE + max(
+            sum(
+                timeouts.install if step.kind in slow else float(step.args.get("timeout", timeouts.step))
+                for step in own
+            )
             for own in steps.values()
         )
-
-
-def _own(step: Step, default: float) -> float:
-    return float(step.args.get("timeout", default))

@@ -10,8 +10,9 @@ from nornir.core import Nornir
 from nornir.core.filter import F
 from nornir.core.processor import Processors
 from nornir.core.task import Result
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from deployer.errors import HostError, HostsFailed, HybridmsgError
+from deployer.errors import HostError, HostsFailed, HybridmsgError, Locked
 from deployer.model.deployment import Deployment, Host
 from deployer.model.inventory import load_inventory
 from deployer.nornir_plugins.processor import Progress
@@ -75,7 +76,7 @@ class Fleet:
     def observe(self, hosts: Iterable[Host] | None = None) -> dict[str, HostFacts]:
         """Read the facts of some hosts (all by default), one exchange each, and return what is known of all."""
         asked = list(self.deployment.hosts.values() if hosts is None else hosts)
-        queries = {host.name: facts_query(self.deployment, host, self.facts.get(host.name)) for host in asked}
+        queries = {host.name: facts_query(self.deployment, host, self.facts) for host in asked}
         self.facts |= self.ask_facts(queries)
         return self.facts
 
@@ -88,9 +89,28 @@ class Fleet:
         """Return the facts that a Result of `read_facts` holds."""
         return HostFacts.of(name, result.facts, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
 
-    def lock(self, run: str) -> None:
-        """Take every host for this run, until the fleet closes; raises HostsFailed of Locked."""
-        self.run(self.deployment.hosts, lock_host, run=run)
+    def lock(self, run: str, hosts: Iterable[str] | None = None, patience: float = 0) -> None:
+        """Take hosts (all by default) for this run, until the fleet closes; raises HostsFailed of Locked.
+
+        Taking a host twice is once. `patience` is how long (s) to wait for an agent of this very run whose session was
+        lost: it holds the host until it has finished the step in hand.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: _is_held_by(error, run)),
+            stop=stop_after_delay(patience),
+            wait=wait_fixed(1),
+            reraise=True,
+        )
+        retrying(self.run, self.deployment.hosts if hosts is None else list(hosts), lock_host, run=run)
+
+
+def _is_held_by(error: BaseException, run: str) -> bool:
+    holders = (
+        [one.holder for one in error.errors.values() if isinstance(one, Locked)]
+        if isinstance(error, HostsFailed)
+        else []
+    )
+    return any(holder.get("run") == run for holder in holders)
 
 
 def _error(host: str, result: Result) -> HybridmsgError:

@@ -20,7 +20,7 @@ from deployer.rollout.fleet import Fleet
 from deployer.rollout.outcome import Migration
 from deployer.rollout.undo import read_journals, undo_project
 
-BASELINE_TIMEOUT = 5.0
+BASELINE_TIMEOUT = 8.0
 """Seconds that a server has to answer on the bus it is on before anything changes."""
 
 
@@ -30,7 +30,7 @@ def migrate(deployment: Deployment, store: RunStore, progress: Progress, planned
     A project whose servers do not answer on the new bus goes back as a whole, and the run stops there: GateFailed or
     HostsFailed. Raises ConfigurationError, HostsFailed of Unreachable or Locked before anything is touched.
     """
-    unfinished = next((run for run in store.runs() if run.state == "running"), None)
+    unfinished = next((run for run in store.runs() if run.unfinished), None)
     with Fleet(deployment, progress) as fleet:
         run = store.begin("migrate", deployment.directory)
         fleet.lock(run.run)
@@ -56,8 +56,11 @@ class _Rollout:
         except (Interrupted, KeyboardInterrupt) as error:
             self._store.end(self._run, "interrupted", str(error))
             raise Interrupted(self._where()) from error
-        except HybridmsgError as error:
-            self._store.end(self._run, "failed", str(error))
+        except UndoFailed as error:
+            self._store.end(self._run, "split", str(error))
+            raise
+        except BaseException as error:
+            self._store.end(self._run, "failed", str(error) or type(error).__name__)
             raise
         self._store.end(self._run, "done")
         return Migration(plan, self._run, checks)
@@ -69,7 +72,7 @@ class _Rollout:
                 self._carry_project(project)
         self._fleet.observe()
         expected = {one.project.name: one.servers for one in plan.projects}
-        checks = self._bus.verify(expected, plan.deployment.timeouts.gate)
+        checks = self._bus.verify(expected, self._run.units, plan.deployment.timeouts.gate)
         self._bus.must_hold("verify", checks)
         return checks
 
@@ -83,18 +86,20 @@ class _Rollout:
                 self._carrier.carry(wave)
                 for host in wave.intents:
                     self._progress.event(host, f"waiting for {plan.project.name} to answer on the bus")
-                    self._bus.gate(plan.project, host, plan.servers, timeouts.gate)
+                    self._bus.gate(plan, host, timeouts.gate)
             self._bus.gate_others(plan.project, plan.restarts, plan.servers, timeouts.gate)
-        except (HybridmsgError, KeyboardInterrupt) as error:
-            self._progress.event("", f"{error}\n{plan.project.name}: undoing what this run changed")
+        except BaseException as error:
             self._undo(plan, error)
             raise
 
     def _undo(self, plan: ProjectPlan, cause: BaseException) -> None:
+        timeouts = self._fleet.deployment.timeouts
         try:
+            self._progress.event("", f"{cause}\n{plan.project.name}: undoing what this run changed")
+            self._fleet.lock(self._run.run, plan.edits, patience=timeouts.step)
             journals = read_journals(self._fleet, plan.edits, self._run.run)
             undo_project(self._fleet, self._run.run, plan.project, journals)
-        except HybridmsgError as error:
+        except (HybridmsgError, KeyboardInterrupt) as error:
             raise UndoFailed(plan.project.name, cause, error) from cause
         self._run.projects.remove(plan.project.name)
 
@@ -103,7 +108,7 @@ class _Rollout:
         if not self._run.projects:
             return "No service was left changed. Run migrate again to go on"
         stand = ", ".join(self._run.projects)
-        return f"Migrated and proven: {stand}; nothing else was left changed. Run migrate again to go on, or rollback"
+        return f"Migrated and proven: {stand}; nothing else was left changed. Run migrate again to go on, or roll back"
 
     def _record(self, plan: Plan) -> None:
         run, facts = self._run, self._fleet.facts
@@ -123,7 +128,7 @@ class _Rollout:
             asking = [one for one in witnesses(project.project, facts) if self._has_bus(project, one.host)]
             if asking and project.changed:
                 questions.append((project.project, asking[0], project.servers))
-        checks = self._bus.ask(questions, BASELINE_TIMEOUT, notify=False)
+        checks = self._bus.ask(questions, BASELINE_TIMEOUT, notify=False, planned=False)
         answered = {(check.project, check.target) for check in checks if check.ok}
         return [
             {**server.record(), "answered": (server.project, server.address) in answered}

@@ -16,7 +16,7 @@ from tasks.facts import read_facts
 def status(deployment: Deployment, store: RunStore, progress: Progress) -> Status:
     """Read every host that can be reached; changes nothing and takes no lock."""
     with Fleet(deployment, progress) as fleet:
-        queries = {host.name: facts_query(deployment, host, None) for host in deployment.hosts.values()}
+        queries = {host.name: facts_query(deployment, host, {}) for host in deployment.hosts.values()}
         results, errors = fleet.attempt(queries, read_facts, queries=queries)
         facts = {name: fleet.read(name, result) for name, result in results.items()}
     found = Status(deployment, facts, errors, last=next(store.runs(), None))

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from deployer.errors import HostsFailed, HybridmsgError, StalePlan
 from deployer.model.deployment import ProjectDeployment
 from deployer.plan.expected import active_units
 from deployer.plan.observed import HostFacts
+from deployer.plan.query import query
 from deployer.plan.steps import Intent, Step
 from deployer.rollout.fleet import Fleet
 from tasks.steps import apply_steps, read_history, undo_steps
@@ -18,77 +20,108 @@ Journals = Mapping[str, list[Entry]]
 
 _FILES = frozenset({"file.write"})
 _UNITS = frozenset({"unit.restart", "unit.start", "unit.stop", "unit.enable"})
-_STANDING = frozenset({"doing", "done", "failed"})
 
 
 def read_journals(fleet: Fleet, hosts: Iterable[str], run: str) -> dict[str, list[Entry]]:
-    """Return, by host, the last line of each step of the run, in the order in which they were begun."""
+    """Return, by host, the last line of each step of the run, oldest first; `began` is the time of its first line."""
     results = fleet.run(hosts, read_history, run=run)
     journals = {}
     for host, result in results.items():
-        entries = [entry for one in result.runs for entry in one["entries"]]  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
-        journals[host] = list({entry["step"]: entry for entry in entries}.values())
+        steps: dict[str, Entry] = {}
+        for one in result.runs:  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+            for entry in one["entries"]:
+                first = steps.get(entry["step"], {"began": entry["at"]})
+                steps[entry["step"]] = {**entry, "began": first["began"]}
+        journals[host] = list(steps.values())
     return journals
+
+
+def refuse_stale(fleet: Fleet, projects: Iterable[ProjectDeployment], journals: Journals) -> None:
+    """Raise HostsFailed of StalePlan when any file that these projects would get back is not what the run left.
+
+    Asked of all hosts before any is touched: one file that somebody changed must not split its project.
+    """
+    scopes = {_scope(project) for project in projects}
+    files = {host: [one for one in _of(entries, scopes, _FILES) if _stands(one)] for host, entries in journals.items()}
+    queries = {host: query({one["target"] for one in own}, []) for host, own in files.items() if own}
+    facts = fleet.ask_facts(queries)
+    remedy = "Compare it with the journal's before-image, then roll back with --force, which overwrites it"
+    stale: dict[str, HybridmsgError] = {
+        host: StalePlan(host, f"{one['target']} was changed after the run", remedy)
+        for host in queries
+        for one in files[host]
+        if facts[host].files[one["target"]].sha256 not in (one["before"].get("sha256"), one["after"].get("sha256"))
+    }
+    if stale:
+        raise HostsFailed(stale)
 
 
 def undo_project(
     fleet: Fleet, run: str, project: ProjectDeployment, journals: Journals, *, force: bool = False
-) -> bool:
-    """Undo what the run did for the project and return whether anything was undone.
+) -> None:
+    """Undo what the run did for the project: files on all hosts first, then units, host after host.
 
-    Files go back on all hosts before any unit is restarted. Raises HostsFailed of StalePlan when a file is not what the
-    run left, unless `force`: then nothing of that host was undone.
+    A host that fails does not keep the others from going back; raises HostsFailed with all that failed, at the end.
     """
-    files = _standing(journals, _scope(project), _FILES)
-    units = _standing(journals, _scope(project), _UNITS)
+    own = {host: _of(entries, {_scope(project)}, _FILES | _UNITS) for host, entries in journals.items()}
     deadline = fleet.deployment.timeouts.step
-    fleet.run(files, undo_steps, run=run, steps=_ids(files), force=force, deadline=deadline)
-    for host, entries in units.items():
-        steps = _ids({host: entries})
-        fleet.run([host], undo_steps, run=run, steps=steps, force=force, deadline=deadline * len(entries))
-    if files:
-        _restart_late_starters(fleet, run, project, files)
-    return bool(files or units)
+    errors: dict[str, HybridmsgError] = {}
+    files = _ids(own, _FILES)
+    errors |= fleet.attempt(files, undo_steps, run=run, steps=files, force=force, deadline=deadline)[1]
+    for host, steps in _ids(own, _UNITS).items():
+        arguments = {"run": run, "steps": {host: steps}, "force": force, "deadline": deadline * (len(steps) + 1)}
+        errors |= fleet.attempt([host], undo_steps, **arguments)[1]
+    errors |= _restart_late_starters(fleet, run, project, own)
+    if errors:
+        raise HostsFailed(errors)
 
 
-def _restart_late_starters(fleet: Fleet, run: str, project: ProjectDeployment, files: Journals) -> None:
+def _restart_late_starters(
+    fleet: Fleet, run: str, project: ProjectDeployment, journals: Journals
+) -> dict[str, HybridmsgError]:
     """Restart units that somebody else started while the run's files were in place: they still run on those."""
-    fleet.observe(host for host in project.hosts if host.name in files)
+    began = {
+        host: min(datetime.fromisoformat(entry["began"]).timestamp() for entry in entries if entry["kind"] in _FILES)
+        for host, entries in journals.items()
+        if any(entry["kind"] in _FILES for entry in entries)
+    }
+    fleet.observe(host for host in project.hosts if host.name in began)
     timeout = fleet.deployment.timeouts.step
-    for host, entries in files.items():
-        facts = fleet.facts[host]
-        written = min(datetime.fromisoformat(entry["at"]).timestamp() for entry in entries)
-        late = [
-            unit.name
-            for unit in active_units(project, facts)
-            if unit.started is not None and written <= unit.started < _put_back(project, facts)
-        ]
+    errors: dict[str, HybridmsgError] = {}
+    for host, written in began.items():
+        late = _started_between(project, fleet.facts[host], written)
         intents = [Intent("unit.restart", {"unit": unit, "timeout": timeout}, f"restart {unit}") for unit in late]
         steps = [Step.of(intent, place, f"undo:{project.name}") for place, intent in enumerate(intents, 1)]
         if steps:
-            fleet.run([host], apply_steps, run=f"{run}-undo", steps={host: steps}, deadline=timeout * len(steps))
+            arguments = {"run": f"{run}-undo", "steps": {host: steps}, "deadline": timeout * (len(steps) + 1)}
+            errors |= fleet.attempt([host], apply_steps, **arguments)[1]
+    return errors
 
 
-def _put_back(project: ProjectDeployment, facts: HostFacts) -> float:
-    return facts.files[project.project.files[0]].ctime_ns / 1e9
+def _started_between(project: ProjectDeployment, facts: HostFacts, written: float) -> list[str]:
+    """Return the units that began after the run wrote and before the file was put back (s since the epoch)."""
+    put_back = facts.files[project.project.files[0]].ctime_ns / 1e9
+    units = active_units(project, facts)
+    return [unit.name for unit in units if unit.started is not None and written <= unit.started < put_back]
 
 
 def _scope(project: ProjectDeployment) -> str:
     return f"project:{project.name}"
 
 
-def _standing(journals: Journals, scope: str, kinds: frozenset[str]) -> dict[str, list[Entry]]:
-    """Return, by host, the steps of these kinds that were begun and not undone; a failed restart left a unit dead."""
-    standing = {
-        host: [
-            entry
-            for entry in entries
-            if entry["scope"] == scope and entry["kind"] in kinds and entry["status"] in _STANDING
-        ]
+def _of(entries: Iterable[Entry], scopes: Iterable[str], kinds: frozenset[str]) -> list[Entry]:
+    return [entry for entry in entries if entry["scope"] in scopes and entry["kind"] in kinds]
+
+
+def _stands(entry: Entry) -> bool:
+    """Whether a step was begun and not undone; a failed restart left a dead unit and stands too."""
+    return str(entry["status"]) != "undone"
+
+
+def _ids(journals: Journals, kinds: frozenset[str]) -> dict[str, list[str]]:
+    """Return, by host, the ids of the steps of these kinds that stand."""
+    found = {
+        host: [entry["step"] for entry in entries if entry["kind"] in kinds and _stands(entry)]
         for host, entries in journals.items()
     }
-    return {host: entries for host, entries in standing.items() if entries}
-
-
-def _ids(journals: Journals) -> dict[str, list[str]]:
-    return {host: [entry["step"] for entry in entries] for host, entries in journals.items()}
+    return {host: steps for host, steps in found.items() if steps}

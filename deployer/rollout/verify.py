@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.journal.runs import RunStore
+from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.checks import Check
@@ -20,17 +20,17 @@ def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[
     """
     with Fleet(deployment, progress) as fleet:
         facts = fleet.observe()
-        recorded = _recorded(store, deployment)
+        last = next((run for run in store.runs() if run.state == "done"), None)
+        recorded = _recorded(last, deployment)
         expected = {
             project.name: merge(expected_servers(deployment, project, facts), recorded.get(project.name, []))
             for project in deployment.projects
         }
-        return Bus(fleet).verify(expected, deployment.timeouts.gate)
+        return Bus(fleet).verify(expected, last.units if last else {}, deployment.timeouts.gate)
 
 
-def _recorded(store: RunStore, deployment: Deployment) -> dict[str, list[RpcServer]]:
+def _recorded(last: Run | None, deployment: Deployment) -> dict[str, list[RpcServer]]:
     """Return what the last run expected, by project; a host that left the inventory took its servers along."""
-    last = next((run for run in store.runs() if run.state == "done"), None)
     found: dict[str, list[RpcServer]] = {}
     for entry in last.baseline if last else []:
         server = RpcServer.of(entry)

@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from deployer.plan.checks import Check, Witness, listener_checks, probe_request, read_answer, witnesses
+from deployer.model.secrets import Secret
+from deployer.model.transports import Transport
+from deployer.plan.checks import (
+    Check,
+    Witness,
+    listener_checks,
+    no_answer,
+    probe_request,
+    read_answer,
+    unit_checks,
+    witnesses,
+)
 from deployer.plan.expected import RpcServer
 from tests.unit.plan.cloud import CTL1, TEL1, host, project, unit
 
@@ -91,28 +102,61 @@ def test_without_a_topic_nothing_is_notified() -> None:
 
 
 def test_an_answer_is_a_check_that_holds() -> None:
-    found = read_answer(NOVA, WITNESS, {"targets": [target()], "notify": None})
+    found = read_answer(NOVA, WITNESS, {"targets": [target()], "notify": None}, None)
     assert found == [Check("nova", "rpc", "conductor@ctl1", ok=True, detail="pong", asked_from="ctl1", ms=12.5)]
 
 
 @pytest.mark.parametrize(("error", "detail"), [("timed out", "timed out"), (None, "no answer"), ("", "no answer")])
 def test_silence_is_a_check_that_does_not_hold_and_says_why(error: str | None, detail: str) -> None:
-    [found] = read_answer(NOVA, WITNESS, {"targets": [target(answered=False, how=None, error=error, ms=None)]})
+    [found] = read_answer(NOVA, WITNESS, {"targets": [target(answered=False, how=None, error=error, ms=None)]}, None)
     assert (found.ok, found.detail, found.ms) == (False, detail, None)
 
 
+BUS = Transport("rabbit", ("10.0.0.11", "FD00::3"), 5672, False, "nova", "nova", Secret("canary"))
+
+
+def test_an_answer_over_another_bus_than_the_planned_one_does_not_hold() -> None:
+    answer = {"targets": [target()], "effective": {"rpc_hosts": ["10.9.9.9:5672"]}}
+    [found] = read_answer(NOVA, WITNESS, answer, BUS)
+    assert (found.ok, "10.9.9.9:5672" in found.detail) == (False, True)
+
+
+def test_an_answer_over_the_planned_bus_holds_in_whatever_order_its_hosts_are_named() -> None:
+    answer = {"targets": [target()], "effective": {"rpc_hosts": ["[fd00::3]:5672", "10.0.0.11:5672"]}}
+    [found] = read_answer(NOVA, WITNESS, answer, BUS)
+    assert found.ok
+
+
+def test_a_question_that_could_not_be_put_is_a_failing_check_for_each_target() -> None:
+    server = RpcServer("nova", "conductor", "ctl1")
+    found = no_answer(NOVA, WITNESS, [server], "the host is lost", notify=True)
+    assert [(one.target, one.ok, one.detail) for one in found] == [
+        ("conductor@ctl1", False, "the host is lost"),
+        ("own topic", False, "the host is lost"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "missed"), [("active", "failed", 1), ("active", "active", 0), ("inactive", "inactive", 0)]
+)
+def test_a_unit_that_ran_before_and_does_not_now_is_missed(before: str, now: str, missed: int) -> None:
+    facts = {"ctl1": host("ctl1", {}, [unit("glance-api", active=now)])}
+    found = unit_checks({"ctl1": {"glance-api": {"active": before, "enabled": "enabled"}}}, facts)
+    assert [one.target for one in found if not one.ok] == ["glance-api"] * missed
+
+
 def test_a_notification_that_was_read_back_holds() -> None:
-    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify()})
+    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify()}, None)
     assert (found.kind, found.ok, found.detail) == ("notification", True, "published and read back")
 
 
 def test_a_notification_that_was_lost_does_not_hold() -> None:
-    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(delivered=False)})
+    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(delivered=False)}, None)
     assert (found.ok, found.detail) == (False, "not read back")
 
 
 def test_a_queue_left_behind_is_said() -> None:
-    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(queue_deleted=False)})
+    [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(queue_deleted=False)}, None)
     assert found.ok
     assert found.detail.endswith("could not be deleted")
 

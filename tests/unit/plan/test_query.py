@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from deployer.plan.cluster_member import CONF, COOKIE
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query, query
 from tests.unit.plan.cloud import CTL1, GLANCE, MSG1, NOVA, deployment, host, project
@@ -31,27 +32,27 @@ def answer(files: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_one_exchange_asks_for_all_files_and_every_name_of_every_unit() -> None:
-    asked = facts_query(SITE, CTL1, None)
+    asked = facts_query(SITE, CTL1, {})
     assert asked["files"] == {GLANCE: None, NOVA: None}
     assert {"nova-conductor", "openstack-nova-conductor", "glance-api"} <= set(asked["units"])
     assert not asked["rabbitmq"]
 
 
 def test_a_broker_is_asked_for_its_state_and_whether_it_finds_its_peers() -> None:
-    asked = facts_query(SITE, MSG1, None)
-    assert asked["files"] == {"/etc/rabbitmq/conf.d/10-hybridmsg.conf": None}
+    asked = facts_query(SITE, MSG1, {})
+    assert asked["files"] == dict.fromkeys((CONF, COOKIE))
     assert asked["units"] == ["rabbitmq-server"]
     assert asked["rabbitmq"] == {"peers": ["msg1"]}
 
 
 def test_a_host_of_no_project_is_asked_for_nothing() -> None:
     idle = MSG1.__class__("idle", "10.0.0.99", 22, "root", ())
-    assert facts_query(SITE, idle, None) == query([], [])
+    assert facts_query(SITE, idle, {}) == query([], [])
 
 
 def test_a_file_read_before_is_asked_for_by_its_hash() -> None:
     before = host("ctl1", {NOVA: "[DEFAULT]\n", GLANCE: None})
-    asked = facts_query(SITE, CTL1, before)
+    asked = facts_query(SITE, CTL1, {"ctl1": before})
     assert asked["files"] == {NOVA: before.files[NOVA].sha256, GLANCE: None}
 
 
