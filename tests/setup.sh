@@ -17,12 +17,12 @@ if [ ${#missing[@]} -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
     apt-get update -q </dev/null >/dev/null
     # policy-rc.d: the tests start sshd processes of their own; the machine needs no daemon running.
-    printf '#!/bin/sh\nexit 101\n' >/tmp/policy-rc.d.$$
-    added=
-    [ -e /usr/sbin/policy-rc.d ] || { install -m 755 /tmp/policy-rc.d.$$ /usr/sbin/policy-rc.d; added=yes; }
-    rm -f /tmp/policy-rc.d.$$
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+    fi
     apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null >/dev/null
-    [ -z "$added" ] || rm -f /usr/sbin/policy-rc.d
 fi
 
 echo "preparing $directory ..." >&2

@@ -49,9 +49,8 @@ class BrokerSettings:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: `connect` an SSH session, one `step`, one package `install`, one `gate`."""
+    """Seconds: one `step`, one package `install`, one `gate`."""
 
-    connect: float = 10
     step: float = 120
     install: float = 900
     gate: float = 90

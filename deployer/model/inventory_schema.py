@@ -156,7 +156,6 @@ class ProjectSettings(Shape):
 class TimeoutSettings(Shape):
     """`timeouts`, in seconds."""
 
-    connect: Seconds = Timeouts.connect
     step: Seconds = Timeouts.step
     install: Seconds = Timeouts.install
     gate: Seconds = Timeouts.gate

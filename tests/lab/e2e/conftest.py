@@ -16,8 +16,13 @@ BROKERS = ("msg1", "msg2", "msg3")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for the rolled back cloud runs after everything that asks for the migrated one."""
-    items.sort(key=lambda item: "rolled_back" in getattr(item, "fixturenames", ()))
+    """The cloud is pristine first, then migrated, then rolled back: each test runs where its fixture is true."""
+    items.sort(key=_stage)
+
+
+def _stage(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return sum(name in names for name in ("migrated", "rolled_back"))
 
 
 @dataclass(frozen=True)

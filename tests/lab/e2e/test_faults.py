@@ -78,6 +78,22 @@ def test_ctrl_c_puts_the_project_in_hand_back_and_says_where_it_stands(
     assert hybridmsg(lab, "verify")["ok"] is True
 
 
+def test_a_session_lost_in_the_middle_of_a_project_does_not_split_it(
+    undisturbed: Migrated, heat_moves: Inventory
+) -> None:
+    lab = undisturbed.lab
+    before = fingerprints(lab)
+    argv = ["hybridmsg", "migrate", "-i", heat_moves.path]
+    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"ctl1: restart heat-engine" in line:
+            lab.run("ctl2", "kill -KILL $(pgrep -f 'hybridmsg-agen[t]')")
+    assert process.wait(timeout=300) == 3
+    assert fingerprints(lab) == before
+    assert hybridmsg(lab, "verify")["ok"] is True
+
+
 def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, heat_moves: Inventory) -> None:
     lab = undisturbed.lab
     before = fingerprints(lab)
@@ -130,9 +146,11 @@ def test_a_file_changed_after_the_migration_stops_its_rollback(undisturbed: Migr
     hybridmsg(lab, "migrate", inventory=heat_moves.path)
     migrated = lab.read("ctl1", "/etc/heat/heat.conf")
     lab.run("ctl1", "echo '# an operator was here' >>/etc/heat/heat.conf")
+    elsewhere = lab.read("ctl2", "/etc/heat/heat.conf")
     code, _, err = hybridmsg_ends(lab, "rollback", inventory=heat_moves.path)
     assert code == 6
     assert "ctl1" in err
+    assert lab.read("ctl2", "/etc/heat/heat.conf") == elsewhere
     assert lab.read("ctl1", "/etc/heat/heat.conf") == migrated + b"# an operator was here\n"
     lab.write("ctl1", "/etc/heat/heat.conf", migrated, mode=0o640)
     assert hybridmsg(lab, "rollback", inventory=heat_moves.path)["whole"] is True
