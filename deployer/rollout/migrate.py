@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deployer.errors import HybridmsgError, Interrupted, UndoFailed, UnfinishedRun
+from deployer.errors import Interrupted, UndoFailed, UnfinishedRun
 from deployer.ini import IniFile
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment
@@ -99,7 +99,7 @@ class _Rollout:
             self._fleet.lock(self._run.run, plan.edits, patience=timeouts.step)
             journals = read_journals(self._fleet, plan.edits, self._run.run)
             undo_project(self._fleet, self._run.run, plan.project, journals)
-        except (HybridmsgError, KeyboardInterrupt) as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the project is split
             raise UndoFailed(plan.project.name, cause, error) from cause
         self._run.projects.remove(plan.project.name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError, Mistake
@@ -55,9 +56,18 @@ def _undo(
         try:
             undo_project(fleet, run.run, project, journals, force=force)
         except HostsFailed as failed:
-            errors |= failed.errors
+            # A host's first error is the cause of those that follow.
+            errors = failed.errors | errors
+            _take_again(fleet, run, failed.errors)
     if errors:
         raise HostsFailed(errors)
+
+
+def _take_again(fleet: Fleet, run: Run, hosts: Iterable[str]) -> None:
+    """Take hosts whose session may be lost: without the lock their other projects could not go back."""
+    for host in hosts:
+        with suppress(HostsFailed):
+            fleet.lock(run.run, [host], patience=fleet.deployment.timeouts.step)
 
 
 def _refuse_other_inventory(run: Run, deployment: Deployment) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from deployer.errors import HostsFailed, HybridmsgError, StalePlan
-from deployer.model.deployment import ProjectDeployment
+from deployer.model.deployment import Host, ProjectDeployment
 from deployer.plan.expected import active_units
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import query
@@ -68,10 +68,13 @@ def undo_project(
     errors: dict[str, HybridmsgError] = {}
     files = _ids(own, _FILES)
     errors |= fleet.attempt(files, undo_steps, run=run, steps=files, force=force, deadline=deadline)[1]
-    for host, steps in _ids(own, _UNITS).items():
+    # A unit on files that are not put back would only be restarted in vain, and hide the error that came first.
+    units = {host: steps for host, steps in _ids(own, _UNITS).items() if host not in errors}
+    for host, steps in units.items():
         arguments = {"run": run, "steps": {host: steps}, "force": force, "deadline": deadline * (len(steps) + 1)}
         errors |= fleet.attempt([host], undo_steps, **arguments)[1]
-    errors |= _restart_late_starters(fleet, run, project, own)
+    back = {host: entries for host, entries in own.items() if host not in errors}
+    errors |= _restart_late_starters(fleet, run, project, back)
     if errors:
         raise HostsFailed(errors)
 
@@ -85,17 +88,25 @@ def _restart_late_starters(
         for host, entries in journals.items()
         if any(entry["kind"] in _FILES for entry in entries)
     }
-    fleet.observe(host for host in project.hosts if host.name in began)
-    timeout = fleet.deployment.timeouts.step
     errors: dict[str, HybridmsgError] = {}
-    for host, written in began.items():
-        late = _started_between(project, fleet.facts[host], written)
+    for host in [one for one in project.hosts if one.name in began]:
+        errors |= _restart_late_starters_of(host, fleet, run, project, began[host.name])
+    return errors
+
+
+def _restart_late_starters_of(
+    host: Host, fleet: Fleet, run: str, project: ProjectDeployment, written: float
+) -> dict[str, HybridmsgError]:
+    timeout = fleet.deployment.timeouts.step
+    try:
+        late = _started_between(project, fleet.observe([host])[host.name], written)
         intents = [Intent("unit.restart", {"unit": unit, "timeout": timeout}, f"restart {unit}") for unit in late]
         steps = [Step.of(intent, place, f"undo:{project.name}") for place, intent in enumerate(intents, 1)]
-        if steps:
-            arguments = {"run": f"{run}-undo", "steps": {host: steps}, "deadline": timeout * (len(steps) + 1)}
-            errors |= fleet.attempt([host], apply_steps, **arguments)[1]
-    return errors
+        own = {host.name: steps} if steps else {}
+        fleet.run(own, apply_steps, run=f"{run}-undo", steps=own, deadline=timeout * (len(steps) + 1))
+    except HostsFailed as failed:
+        return failed.errors
+    return {}
 
 
 def _started_between(project: ProjectDeployment, facts: HostFacts, written: float) -> list[str]:
