@@ -73,8 +73,7 @@ def undo_project(
     for host, steps in units.items():
         arguments = {"run": run, "steps": {host: steps}, "force": force, "deadline": deadline * (len(steps) + 1)}
         errors |= fleet.attempt([host], undo_steps, **arguments)[1]
-    back = {host: entries for host, entries in own.items() if host not in errors}
-    errors |= _restart_late_starters(fleet, run, project, back)
+    errors = _restart_late_starters(fleet, run, project, own) | errors
     if errors:
         raise HostsFailed(errors)
 

@@ -67,6 +67,9 @@ class World:
         self.clock += 1
         return self.clock
 
+    def stamp(self) -> str:
+        return datetime.fromtimestamp(self.now(), timezone.utc).isoformat()
+
     def request(self, task: str, host: FakeHost, arguments: Mapping[str, Any]) -> Result:
         self.calls.append((task, host.name))
         at, error = self.faults.get((task, host.name), (range(0), ValueError()))
@@ -115,7 +118,7 @@ class World:
         target = step.args.get("path") or step.args.get("unit") or ""
         entry: dict[str, Any] = {}
         entry |= {"step": step.id, "scope": step.scope, "kind": step.kind, "target": target, "after": {}, "before": {}}
-        entry |= {"at": datetime.fromtimestamp(self.now(), timezone.utc).isoformat(), "status": "doing"}
+        entry |= {"at": self.stamp(), "status": "doing"}
         journal = host.journals.setdefault(run, [])
         if step.kind == "file.write":
             before, after = host.files.get(target), base64.b64decode(step.args["content_b64"])
@@ -141,7 +144,7 @@ class World:
                 self.write(host.name, entry["target"], host.blobs[str(entry["before"]["sha256"])])
             elif entry["before"]["active"] == "active":
                 self.restart(host.name, entry["target"])
-            host.journals[run].append({**entry, "status": "undone"})
+            host.journals[run].append({**entry, "at": self.stamp(), "status": "undone"})
         return Result(None, changed=True)
 
     def write(self, host: str, path: str, content: bytes) -> None:

@@ -94,10 +94,10 @@ def test_a_rollback_is_refused_before_anything_when_the_inventory_lost(
     assert migrated.run.state == "done"
 
 
-def start_late(cloud: Cloud) -> FakeUnit:
-    """Somebody starts nova-scheduler on ctl1, which did not run before, while the new file is in place."""
-    unit = cloud.world.hosts["ctl1"].units["nova-scheduler"] = FakeUnit()
-    cloud.world.restart("ctl1", "nova-scheduler")
+def start_late(cloud: Cloud, host: str = "ctl1") -> FakeUnit:
+    """Somebody starts nova-scheduler, which did not run before, while the new file is in place."""
+    unit = cloud.world.hosts[host].units["nova-scheduler"] = FakeUnit()
+    cloud.world.restart(host, "nova-scheduler")
     return unit
 
 
@@ -128,6 +128,33 @@ def test_a_host_that_is_gone_does_not_keep_late_starters_of_others_from_their_re
     assert unit.started > migrated.world.hosts["ctl1"].ctimes[NOVA]
 
 
+def test_a_host_lost_after_its_undo_does_not_keep_late_starters_of_others_from_their_restart(migrated: Cloud) -> None:
+    unit = start_late(migrated, "ctl2")
+    # Its first facts are those that show no file to be stale.
+    migrated.world.fail("ctl1", "read_facts", ConnectionLost("ctl1", "gone"), range(2, 1000))
+    with pytest.raises(HostsFailed, match="gone"):
+        migrated.rollback()
+    assert unit.started > migrated.world.hosts["ctl2"].ctimes[NOVA]
+
+
+def test_a_unit_that_cannot_be_restarted_does_not_keep_its_hosts_late_starters_from_it(migrated: Cloud) -> None:
+    unit = start_late(migrated)
+    # Of a project's undo on a host the first request is for its files, the second for its units.
+    migrated.world.fail("ctl1", "undo_steps", HostError("ctl1", "nova-api does not start"), range(2, 3))
+    with pytest.raises(HostsFailed, match="nova-api does not start"):
+        migrated.rollback()
+    assert unit.started > migrated.world.hosts["ctl1"].ctimes[NOVA]
+
+
+def test_what_a_rollback_tells_of_a_host_is_its_first_error(migrated: Cloud) -> None:
+    migrated.world.fail("ctl1", "undo_steps", ConnectionLost("ctl1", "session lost"), range(1, 2))
+    migrated.world.fail("ctl1", "lock_host", ConnectionLost("ctl1", "no route"), range(2, 1000))
+    with pytest.raises(HostsFailed) as failed:
+        migrated.rollback()
+    assert str(failed.value) == "ctl1: session lost"
+    assert migrated.moved() == {"nova@ctl1", "glance@ctl1"}
+
+
 def test_units_are_not_restarted_where_their_files_could_not_be_put_back(migrated: Cloud) -> None:
     conductor = migrated.world.hosts["ctl1"].units["nova-conductor"]
     started = conductor.started
@@ -155,3 +182,12 @@ def test_a_server_that_answered_before_and_is_silent_afterwards_makes_the_rollba
     done = migrated.rollback()
     assert [check.target for check in done.checks if not check.ok] == ["conductor@ctl1"]
     assert not done.whole
+
+
+def test_a_rollback_asks_nobody_where_nobody_answered_before(cloud: Cloud) -> None:
+    for host in BOTH:
+        cloud.world.hosts[host].files[NOVA] = b"[DEFAULT]\n"
+    cloud.migrate()
+    done = cloud.rollback()
+    assert done.checks == []
+    assert done.whole
