@@ -6,6 +6,7 @@ import resource
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -161,16 +162,19 @@ def test_an_unknown_owner_is_refused(conf: Path) -> None:
     assert only_the_old_file(conf)
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
+    """No fixture: pytest itself must be able to write again before it reports the test, to a file perhaps."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(conf: Path, small_files: None) -> None:
-    with pytest.raises(StepError, match=r"nova\.conf could not be written: File too large"):
+def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(conf: Path) -> None:
+    with pytest.raises(StepError, match=r"nova\.conf could not be written: File too large"), small_files():
         write(conf, NEW * 100)
     assert only_the_old_file(conf)
 
