@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.lab.shell import sh
 
 BRIDGE = "br0"
+BRIDGE_ADDRESS = "02:00:0a:4d:00:01"
 GATEWAY = "10.77.0.1"
 _PREFIX = 24
 _NETNS_DIR = Path("/run/netns")
@@ -27,7 +28,10 @@ def ensure_bridge(netns: str) -> bool:
         remove(netns)
     sh(["ip", "netns", "add", netns])
     sh(["ip", "-n", netns, "link", "set", "lo", "up"])
-    sh(["ip", "-n", netns, "link", "add", BRIDGE, "type", "bridge", "forward_delay", "0"])
+    # Left to itself a bridge takes the lowest hardware address of its ports, and another one when that host goes: the
+    # others then talk to nobody for half a minute.
+    hardware = ["address", BRIDGE_ADDRESS]
+    sh(["ip", "-n", netns, "link", "add", BRIDGE, *hardware, "type", "bridge", "forward_delay", "0"])
     sh(["ip", "-n", netns, "addr", "add", f"{GATEWAY}/{_PREFIX}", "dev", BRIDGE])
     sh(["ip", "-n", netns, "link", "set", BRIDGE, "up"])
     return True

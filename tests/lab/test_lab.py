@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import Lab, LabError
+from tests.lab import Lab, LabError, network
 from tests.lab.layout import SERVICES
 
 pytestmark = pytest.mark.timeout(300)
@@ -147,6 +147,15 @@ def test_a_removed_host_is_gone(lab: Lab) -> None:
     assert "passing" not in lab.hosts
     assert "passing" not in lab.read("msg1", "/etc/hosts").decode()
     assert not lab.layout.cgroup.child("passing").exists()
+
+
+def test_the_bridge_keeps_its_hardware_address_when_the_host_with_the_lowest_goes(lab: Lab) -> None:
+    bridge = ["ip", "-n", lab.layout.netns()]
+    lab.add_bare("passing")
+    subprocess.run([*bridge, "link", "set", "v-passing", "address", "02:00:00:00:00:01"], check=True)
+    lab.remove("passing")
+    shown = subprocess.run([*bridge, "link", "show", network.BRIDGE], check=True, capture_output=True).stdout
+    assert network.BRIDGE_ADDRESS in shown.decode()
 
 
 def test_up_is_quick_and_changes_nothing_when_all_is_well(lab: Lab) -> None:
