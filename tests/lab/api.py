@@ -209,6 +209,9 @@ class Lab:
     def _boot(self, machines: list[Machine], everyone: list[LabHost]) -> None:
         if not machines:
             return
+        # Before any boots, one by one: the operator's known_hosts and the host itself must not each make a key for it.
+        for host in everyone:
+            keys.ensure_identity(self.layout, host.name)
         with step(f"booting {' '.join(one.host.name for one in machines)}"):
             # The services of a controller look for the database once and then only every ten seconds.
             first = [one for one in machines if one.host.name == DATABASE]
