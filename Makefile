@@ -29,7 +29,7 @@ imports: $(STAMP)
 	@$(VENV)/bin/lint-imports
 
 unit: $(STAMP) ## Unit tests only.
-	@$(PYTHON) -m pytest -q tests/unit
+	@$(PYTHON) -m pytest -q -n 2 tests/unit
 
 ssh: $(STAMP) ## Tests against a real local sshd.
 	@$(PYTHON) -m pytest -q tests/ssh
