@@ -6,29 +6,16 @@ import base64
 import grp
 import os
 import pwd
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployer.agent import files, images, packages, rabbitmq, units
+from deployer.agent import files, images, packages, rabbitmq, router, units
 from deployer.agent.errors import RefusedError, StaleError
 from deployer.agent.images import Image
-from deployer.agent.types import Act, Json, Step, StepOutcome
+from deployer.agent.types import Act, Json, Prepare, Prepared, Step, StepOutcome
 
 UNIT_TIMEOUT = 120.0  # seconds, when the step names none
 RUNNING = ("active", "activating", "reloading")
 NEW_FILE_MODE = 0o600
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A step not begun: the journal gets `before`, the intended `after` and `blob`, the before-image."""
-
-    target: str
-    act: Callable[[], StepOutcome]
-    before: Json = field(default_factory=dict)
-    after: Json = field(default_factory=dict)
-    blob: bytes | None = field(default=None, repr=False)
 
 
 def prepare(step: Step) -> Prepared:
@@ -118,13 +105,14 @@ def _needed(verb: str, before: Json) -> bool:
     return verb == "restart" or bool(before["active"] != "active")
 
 
-def _rabbitmq(act: Act) -> Callable[[Step], Prepared]:
+def _rabbitmq(act: Act) -> Prepare:
     return lambda step: Prepared("rabbitmq", lambda: act(step.args))
 
 
-_KINDS: dict[str, Callable[[Step], Prepared]] = {
+_KINDS: dict[str, Prepare] = {
     "file.write": _file_write,
     "package.install": _package_install,
     **dict.fromkeys(("unit.start", "unit.stop", "unit.restart", "unit.enable"), _unit),
     **{kind: _rabbitmq(act) for kind, act in rabbitmq.KINDS.items()},
+    **router.KINDS,
 }

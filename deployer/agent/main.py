@@ -8,12 +8,12 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from deployer.agent import facts, journal, probe, steps, undo
+from deployer.agent import facts, journal, probe, router, steps, undo
 from deployer.agent.channel import Channel
 from deployer.agent.errors import AgentError, RefusedError
 from deployer.agent.journal import Journal, state_directory
 from deployer.agent.lock import HostLock
-from deployer.agent.types import Json
+from deployer.agent.types import Json, Question
 
 SILENCE = 60.0  # seconds without a byte from the controller after which it counts as dead
 
@@ -51,6 +51,7 @@ class Agent:
             "probe": lambda args, _emit: {
                 "answer": probe.probe(args["interpreter"], args["user"], args["request"], args["timeout"])
             },
+            **{name: _asking(question) for name, question in router.OPS.items()},
         }
 
     def handle(self, request: Json) -> None:
@@ -89,6 +90,10 @@ class Agent:
         opened = self._journal(args["run"])
         done = undo.undo(opened, args.get("steps"), emit, self._channel.gone, force=bool(args.get("force")))
         return {"results": done}
+
+
+def _asking(question: Question) -> Callable[[Json, steps.Emit], Json]:
+    return lambda args, _emit: question(args)
 
 
 def _unknown(_args: Json, _emit: steps.Emit) -> Json:

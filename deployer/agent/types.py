@@ -32,3 +32,21 @@ class StepOutcome:
 
 Act = Callable[[Json], StepOutcome]
 """A step kind's function: takes the step's `args`, raises StepError when it cannot be done."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step not begun: the journal gets `before`, the intended `after` and `blob`, the before-image."""
+
+    target: str
+    act: Callable[[], StepOutcome]
+    before: Json = field(default_factory=dict)
+    after: Json = field(default_factory=dict)
+    blob: bytes | None = field(default=None, repr=False)
+
+
+Prepare = Callable[[Step], Prepared]
+"""A step kind's look at the host, which changes nothing; raises StaleError, RefusedError if it cannot begin."""
+
+Question = Callable[[Json], Json]
+"""An op that only asks: takes the request's `args`, returns the answer's `ok`."""
