@@ -46,12 +46,6 @@ def check_hosts(files: InventoryFiles, inventory: Inventory, roles: Collection[s
         if not named & set(roles) and name not in jump_hosts and not _blamed(files.hosts_file, (name, "groups")):
             problem = f"does nothing: it has no role. Add it to one of {', '.join(roles)}, or remove it"
             files.hosts_file.refuse((name,), problem)
-        if QDROUTERD in named:
-            problem = (
-                "hybrid messaging (RPC over qdrouterd) comes with the next release. "
-                "Take the host out of the qdrouterd group"
-            )
-            files.hosts_file.refuse((name, "groups"), problem)
 
 
 def _check_addresses(files: InventoryFiles, parameters: dict[str, ConnectionOptions]) -> None:
@@ -108,17 +102,23 @@ def check_projects(files: InventoryFiles, catalogue: Collection[str]) -> None:
 
 
 def check_brokers(files: InventoryFiles, hosts: Collection[Host], projects: Collection[str]) -> None:
-    """Record projects with no broker to talk to, and brokers at an address that only they can reach."""
+    """Record projects with no broker to talk to, and brokers or routers at an address that only they can reach.
+
+    With routers too a broker is needed: notifications stay on RabbitMQ.
+    """
     brokers = [host for host in hosts if RABBITMQ in host.groups]
+    routers = [host for host in hosts if QDROUTERD in host.groups]
     unknown_group = any("no such group" in mistake.problem for mistake in files.mistakes())
-    if projects and not brokers and not unknown_group:
-        problem = f'no host is in the group "{RABBITMQ}", and {", ".join(projects)} need a broker. Add one'
+    needy = projects or [host.name for host in routers]
+    if needy and not brokers and not unknown_group:
+        problem = f'no host is in the group "{RABBITMQ}", and {", ".join(needy)} need a broker. Add one'
         files.hosts_file.refuse((), problem)
     if all(_LOOPBACK.fullmatch(host.address) for host in hosts):
         return
-    for host in brokers:
-        if _LOOPBACK.fullmatch(host.address):
-            problem = f"other hosts cannot reach a broker at {host.address}. Give its network address"
+    for host in hosts:
+        role = "broker" if host in brokers else "router" if host in routers else ""
+        if role and _LOOPBACK.fullmatch(host.address):
+            problem = f"other hosts cannot reach a {role} at {host.address}. Give its network address"
             files.hosts_file.refuse((host.name, "hostname"), problem)
 
 

@@ -48,12 +48,40 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True)
+class RouterTls:
+    """TLS on every listener of the routers: absolute paths on their hosts; `ca` is on the services' hosts too."""
+
+    certificate: str
+    key: str
+    ca: str
+
+
+@dataclass(frozen=True)
+class RouterSettings:
+    """The qdrouterd routers: `port` for clients, `inter_router_port` for each other, both TLS or neither.
+
+    `package` is installed from a repository, or from `package_file` on this machine. `user` is the administrator:
+    the links between routers and every management question log in as it. The ports are openstack-ansible's
+    (31459 and 31460; with TLS 31461 and 31462).
+    """
+
+    package: str = "qdrouterd"
+    package_file: Path | None = None
+    port: int = 31459
+    inter_router_port: int = 31460
+    tls: RouterTls | None = None
+    realm: str = "openstack"
+    user: str = "hybridmsg"
+
+
+@dataclass(frozen=True)
 class Timeouts:
-    """Seconds: one `step`, one package `install`, one `gate`."""
+    """Seconds: one `step`, one package `install`, one `gate`, and the work in flight before a switch (`drain`)."""
 
     step: float = 120
     install: float = 900
     gate: float = 90
+    drain: float = 60
 
 
 @dataclass(frozen=True)
@@ -80,6 +108,7 @@ class ProjectDeployment:
 class Deployment:
     """All that the operator asks for; hosts are in the order of hosts.yaml, projects in the catalogue's.
 
+    The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there are none.
     `generated_secrets` are the keys that had no value in the secrets file before and now have one.
     """
 
@@ -89,7 +118,9 @@ class Deployment:
     qdrouterd: tuple[Host, ...]
     projects: tuple[ProjectDeployment, ...]
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    router: RouterSettings = field(default_factory=RouterSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     erlang_cookie: Secret = field(default_factory=lambda: Secret(""))
+    router_password: Secret = field(default_factory=lambda: Secret(""))
     generated_secrets: tuple[str, ...] = ()

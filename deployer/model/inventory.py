@@ -24,12 +24,23 @@ from deployer.model.deployment import (
     Limits,
     Policy,
     ProjectDeployment,
+    RouterSettings,
+    RouterTls,
     Timeouts,
 )
 from deployer.model.inventory_files import InventoryFiles, read_inventory
-from deployer.model.inventory_schema import CONNECTION, HA_POLICY, SSH_PORT, RabbitmqSettings, Settings
+from deployer.model.inventory_schema import (
+    CONNECTION,
+    HA_POLICY,
+    SSH_PORT,
+    QdrouterdSettings,
+    RabbitmqSettings,
+    RouterPorts,
+    Settings,
+)
 from deployer.model.membership import build_inventory, resolve_jump_hosts
-from deployer.model.passwords import ERLANG_COOKIE, load_or_generate, password_key
+from deployer.model.passwords import ERLANG_COOKIE, ROUTER_PASSWORD, load_or_generate, password_key
+from deployer.model.router_checks import check_routers
 from deployer.model.secrets import Secret
 
 
@@ -44,7 +55,8 @@ def load_deployment(directory: Path) -> Deployment:
     settings = files.defaults.data.hybridmsg
     hosts = _hosts(inventory)
     deployed = [name for name in catalogue if _members(hosts, name)]
-    wanted = [password_key(name) for name in deployed] + [ERLANG_COOKIE]
+    routers = _members(hosts, QDROUTERD)
+    wanted = [*map(password_key, deployed), ERLANG_COOKIE, *([ROUTER_PASSWORD] if routers else [])]
     path = directory / Path(settings.secrets_file).expanduser()
     passwords, generated = load_or_generate(path, wanted)
     projects = tuple(_project(catalogue[name], hosts, settings, passwords) for name in deployed)
@@ -54,12 +66,14 @@ def load_deployment(directory: Path) -> Deployment:
         directory=directory,
         hosts=hosts,
         rabbitmq=brokers,
-        qdrouterd=_members(hosts, QDROUTERD),
+        qdrouterd=routers,
         projects=projects,
         broker=_broker(settings.rabbitmq, mirrored=len(brokers) > 1),
+        router=_router(settings.qdrouterd, directory),
         timeouts=Timeouts(**settings.timeouts.model_dump()),
         limits=Limits(**settings.limits.model_dump()),
         erlang_cookie=passwords[ERLANG_COOKIE],
+        router_password=passwords.get(ROUTER_PASSWORD, Secret("")),
         generated_secrets=tuple(generated),
     )
 
@@ -83,7 +97,9 @@ def _checked(directory: Path, catalogue: Mapping[str, Project]) -> tuple[Invento
         inventory = build_inventory(files.hosts, files.groups, files.defaults, roles)
         check_hosts(files, inventory, roles)
         hosts = _hosts(inventory)
-        check_brokers(files, hosts.values(), [name for name in catalogue if _members(hosts, name)])
+        deployed = [name for name in catalogue if _members(hosts, name)]
+        check_brokers(files, hosts.values(), deployed)
+        check_routers(files, hosts.values(), deployed, directory)
     if mistakes := files.mistakes():
         raise ConfigurationError(mistakes)
     return files, inventory
@@ -130,6 +146,19 @@ def _broker(settings: RabbitmqSettings, *, mirrored: bool) -> BrokerSettings:
         port=settings.port,
         package=settings.package,
         policies=tuple(Policy(**policy.model_dump()) for policy in policies),
+    )
+
+
+def _router(settings: QdrouterdSettings, directory: Path) -> RouterSettings:
+    ports = RouterPorts.of(settings)
+    return RouterSettings(
+        package=settings.package,
+        package_file=directory / Path(settings.package_file).expanduser() if settings.package_file else None,
+        port=ports.clients,
+        inter_router_port=ports.routers,
+        tls=RouterTls(**settings.tls.model_dump()) if settings.tls else None,
+        realm=settings.realm,
+        user=settings.user,
     )
 
 

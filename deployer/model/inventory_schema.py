@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from deployer.model.deployment import BrokerSettings, Limits, Timeouts
+from deployer.model.deployment import BrokerSettings, Limits, RouterSettings, Timeouts
 
 CONNECTION = "hybridmsg_ssh"
 SSH_PORT = 22
@@ -66,6 +67,10 @@ Address = Annotated[str, AfterValidator(_address)]
 Refused = Annotated[Any, AfterValidator(_no_password)]
 Text = Annotated[str, AfterValidator(_printable)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+Package = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*$")]
+# In qdrouterd.conf a # cuts a value short without a word, and a quotation mark ends the router at its start.
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=64)]
+RemotePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+@=-]+$")]
 
 
 class Shape(BaseModel):
@@ -141,8 +146,42 @@ class RabbitmqSettings(Shape):
     """`rabbitmq`; `policies` None: mirror the queues when there is more than one broker."""
 
     port: Port = BrokerSettings.port
-    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*$")] = BrokerSettings.package
+    package: Package = BrokerSettings.package
     policies: list[PolicySettings] | None = None
+
+
+class RouterTlsSettings(Shape):
+    """`qdrouterd.tls`: files that the operator's PKI put on the routers' hosts."""
+
+    certificate: RemotePath
+    key: RemotePath
+    ca: RemotePath
+
+
+class QdrouterdSettings(Shape):
+    """`qdrouterd`; ports None: openstack-ansible's, which are others with TLS."""
+
+    package: Package = RouterSettings.package
+    package_file: Text | None = None
+    port: Port | None = None
+    inter_router_port: Port | None = None
+    tls: RouterTlsSettings | None = None
+    realm: Word = RouterSettings.realm
+    user: Word = RouterSettings.user
+
+
+@dataclass(frozen=True)
+class RouterPorts:
+    """The ports of the routers, as they are when the settings say nothing of them too."""
+
+    clients: int
+    routers: int
+
+    @classmethod
+    def of(cls, settings: QdrouterdSettings) -> RouterPorts:
+        """Return openstack-ansible's (qdrouterd_port and its like) where the settings give none."""
+        clients, routers = (31461, 31462) if settings.tls else (RouterSettings.port, RouterSettings.inter_router_port)
+        return cls(settings.port or clients, settings.inter_router_port or routers)
 
 
 class ProjectSettings(Shape):
@@ -159,6 +198,7 @@ class TimeoutSettings(Shape):
     step: Seconds = Timeouts.step
     install: Seconds = Timeouts.install
     gate: Seconds = Timeouts.gate
+    drain: Seconds = Timeouts.drain
 
 
 class LimitSettings(Shape):
@@ -172,6 +212,7 @@ class Settings(Shape):
 
     secrets_file: Text = "secrets.yaml"
     rabbitmq: RabbitmqSettings = Field(default_factory=RabbitmqSettings)
+    qdrouterd: QdrouterdSettings = Field(default_factory=QdrouterdSettings)
     notify: Literal["keep", "rabbitmq"] = "keep"
     projects: dict[str, ProjectSettings] = Field(default_factory=dict)
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)

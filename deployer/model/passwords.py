@@ -18,7 +18,10 @@ from deployer.model.secrets import Secret
 from deployer.model.yaml_source import YamlFile, read_yaml
 
 ERLANG_COOKIE = "rabbitmq_cookie_token"
+ROUTER_PASSWORD = "qdrouterd_password"  # noqa: S105 - the name of a key
 MINIMUM_LENGTH = 8
+ROUTER_PASSWORD_LENGTH = 199
+"""Bytes that qdrouterd reads of a password file (qpid-dispatch, src/connection_manager.c)."""
 _ALPHABET = string.ascii_letters + string.digits
 # Never a misspelling: openstack-ansible's roles keep a password for each of these under the same pattern.
 _OTHERS = (
@@ -114,6 +117,8 @@ def _weakness(key: str, value: object) -> str:
         return "has control characters (a line break, a tab). Take a value on one line"
     if key == ERLANG_COOKIE and not re.fullmatch(r"[!-~]{1,255}", value):
         return "an Erlang cookie is up to 255 ASCII characters with no space"
+    if key == ROUTER_PASSWORD and len(value.encode()) > ROUTER_PASSWORD_LENGTH:
+        return f"is longer than {ROUTER_PASSWORD_LENGTH} bytes: qdrouterd reads no more of it. Take a shorter one"
     return ""
 
 

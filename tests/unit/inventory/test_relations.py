@@ -60,11 +60,6 @@ def test_a_broker_at_a_loopback_address(write: Write) -> None:
     check(write(hosts), "hosts.yaml", 2, "hosts.msg1.hostname", "cannot reach")
 
 
-def test_a_router_waits_for_the_next_release(write: Write) -> None:
-    hosts = HOSTS.replace("[nova]", "[nova, qdrouterd]")
-    check(write(hosts), "hosts.yaml", 6, "hosts.ctl1.groups", "next release")
-
-
 def test_a_jump_host_nobody_knows(write: Write) -> None:
     path = "hosts.ctl1.connection_options.hybridmsg_ssh.extras.jump_host"
     check(write(extras("jump_host: msg2")), "hosts.yaml", 10, path, '"msg1"?', "user@host:port")
