@@ -115,6 +115,11 @@ def _weakness(key: str, value: object) -> str:
         return f"is shorter than {MINIMUM_LENGTH} characters. Take a longer one"
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in value):
         return "has control characters (a line break, a tab). Take a value on one line"
+    return _unfit(key, value)
+
+
+def _unfit(key: str, value: str) -> str:
+    """Return why the program that reads this one secret could not, or ''."""
     if key == ERLANG_COOKIE and not re.fullmatch(r"[!-~]{1,255}", value):
         return "an Erlang cookie is up to 255 ASCII characters with no space"
     if key == ROUTER_PASSWORD and len(value.encode()) > ROUTER_PASSWORD_LENGTH:
