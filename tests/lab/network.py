@@ -7,7 +7,6 @@ from pathlib import Path
 from tests.lab.shell import sh
 
 BRIDGE = "br0"
-BRIDGE_ADDRESS = "02:00:0a:4d:00:01"
 GATEWAY = "10.77.0.1"
 _PREFIX = 24
 _NETNS_DIR = Path("/run/netns")
@@ -30,7 +29,7 @@ def ensure_bridge(netns: str) -> bool:
     sh(["ip", "-n", netns, "link", "set", "lo", "up"])
     # Left to itself a bridge takes the lowest hardware address of its ports, and another one when that host goes: the
     # others then talk to nobody for half a minute.
-    hardware = ["address", BRIDGE_ADDRESS]
+    hardware = ["address", hardware_address(GATEWAY)]
     sh(["ip", "-n", netns, "link", "add", BRIDGE, *hardware, "type", "bridge", "forward_delay", "0"])
     sh(["ip", "-n", netns, "addr", "add", f"{GATEWAY}/{_PREFIX}", "dev", BRIDGE])
     sh(["ip", "-n", netns, "link", "set", BRIDGE, "up"])
@@ -44,11 +43,17 @@ def attach(bridge_netns: str, netns: str, host: str, address: str) -> None:
     sh(["ip", "-n", bridge_netns, "link", "del", f"v-{host}"], check=False)
     sh(["ip", "netns", "add", netns])
     sh(["ip", "-n", netns, "link", "set", "lo", "up"])
-    veth = ["type", "veth", "peer", "name", "host0", "netns", netns]
+    # By its address, lest a host that gets a removed one's address is looked for at that one's card for eight seconds.
+    veth = ["type", "veth", "peer", "name", "host0", "address", hardware_address(address), "netns", netns]
     sh(["ip", "-n", bridge_netns, "link", "add", f"v-{host}", *veth])
     sh(["ip", "-n", bridge_netns, "link", "set", f"v-{host}", "master", BRIDGE, "up"])
     sh(["ip", "-n", netns, "addr", "add", f"{address}/{_PREFIX}", "dev", "host0"])
     sh(["ip", "-n", netns, "link", "set", "host0", "up"])
+
+
+def hardware_address(address: str) -> str:
+    """Return the hardware address that goes with an IPv4 address: locally administered, its four octets last."""
+    return ":".join(["02", "00", *(f"{int(octet):02x}" for octet in address.split("."))])
 
 
 def remove(netns: str) -> None:

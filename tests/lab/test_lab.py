@@ -155,7 +155,16 @@ def test_the_bridge_keeps_its_hardware_address_when_the_host_with_the_lowest_goe
     subprocess.run([*bridge, "link", "set", "v-passing", "address", "02:00:00:00:00:01"], check=True)
     lab.remove("passing")
     shown = subprocess.run([*bridge, "link", "show", network.BRIDGE], check=True, capture_output=True).stdout
-    assert network.BRIDGE_ADDRESS in shown.decode()
+    assert network.hardware_address(network.GATEWAY) in shown.decode()
+
+
+def test_a_host_with_a_removed_ones_address_answers_others_at_once(lab: Lab) -> None:
+    answered = []
+    for name in ("passing", "following"):
+        address = lab.add_bare(name).address
+        answered.append((address, lab.run("msg1", ["ping", "-c1", "-W2", address], check=False).returncode))
+        lab.remove(name)
+    assert answered == [(answered[0][0], 0)] * 2
 
 
 def test_up_is_quick_and_changes_nothing_when_all_is_well(lab: Lab) -> None:

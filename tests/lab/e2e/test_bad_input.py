@@ -35,7 +35,7 @@ def fails(lab: Lab, inventory: Inventory, code: int, *words: str, verb: str = "m
     found, document, _ = hybridmsg_ends(lab, verb, inventory=inventory.path)
     message = str(document["error"]["message"])
     assert found == code, message
-    assert [word for word in words if word not in message] == []
+    assert [word for word in words if word not in message] == [], message
     return message
 
 
