@@ -1,4 +1,4 @@
-"""Starts the probe in a service's own interpreter, as the service's user, and returns its answer.
+"""Starts a program of deployer/probe in an interpreter of the host, as a service's user, and returns its answer.
 
 The program and the request go in on stdin (an argv is public and short); the answer is the last line of
 stdout that starts with ANSWER_MARK, since the libraries of a service print what they like.
@@ -18,14 +18,15 @@ from deployer.agent.run import run
 from deployer.agent.types import Json
 
 ANSWER_MARK = "hybridmsg-probe "
+PROBE = "probe.py"
 _START = "import sys;n=int(sys.stdin.buffer.readline());exec(compile(sys.stdin.buffer.read(n),'probe','exec'))"
 
 
-def probe(interpreter: str, user: str, request: Json, timeout: float) -> Json:
-    """Return the probe's answer to `request`; raises RefusedError with its stderr's end otherwise."""
+def probe(interpreter: str, user: str, request: Json, timeout: float, name: str = PROBE) -> Json:
+    """Return the answer of program `name` to `request`; raises RefusedError with its stderr's end otherwise."""
     if not interpreter.startswith("/") or not os.access(interpreter, os.X_OK):
         raise RefusedError(f"{interpreter} is not an interpreter of this host", "Is the unit installed and running?")
-    source = program()
+    source = program(name)
     stdin = b"%d\n" % len(source) + source + json.dumps(request).encode() + b"\n"
     options = identity(user)
     try:
@@ -42,9 +43,9 @@ def probe(interpreter: str, user: str, request: Json, timeout: float) -> Json:
     return answer
 
 
-def program() -> bytes:
-    """Return the probe's source, from the zip that brought the agent."""
-    return resources.files("deployer.probe").joinpath("probe.py").read_bytes()
+def program(name: str = PROBE) -> bytes:
+    """Return the source of one of deployer/probe's programs, from the zip that brought the agent."""
+    return resources.files("deployer.probe").joinpath(name).read_bytes()
 
 
 def identity(user: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ OPENSTACK_CONTAINER = "openstack.org/om/container/"
 
 @dataclass(frozen=True)
 class Connection:
-    """A peer of the router; `role` is normal, inter-router, ...; `node`, `process`, `pid` are an OpenStack service's."""
+    """A peer of the router; `role` is normal, inter-router, ...; the last three are an OpenStack service's."""
 
     container: str
     user: str

@@ -29,7 +29,7 @@ real_program = probe.program
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "program", lambda: STAND_IN)
+    monkeypatch.setattr(probe, "program", lambda _name: STAND_IN)
 
 
 def ask(request: Json, user: str = "", timeout: float = 20, interpreter: str = "/usr/bin/python3") -> Json:
@@ -93,7 +93,9 @@ def test_an_unknown_user_is_refused() -> None:
 
 def test_a_venvs_python_stays_in_its_venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        probe, "program", lambda: b"import json, sys\nprint('hybridmsg-probe', json.dumps({'prefix': sys.prefix}))"
+        probe,
+        "program",
+        lambda _name: b"import json, sys\nprint('hybridmsg-probe', json.dumps({'prefix': sys.prefix}))",
     )
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
