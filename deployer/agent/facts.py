@@ -9,19 +9,20 @@ import socket
 import time
 from pathlib import Path
 
-from deployer.agent import images, packages, rabbitmq, units
+from deployer.agent import images, libraries, packages, rabbitmq, units
 from deployer.agent.types import Json
 
 
 def facts(args: Json) -> Json:
     """Return the answer in the shape of docs/architecture.md; RefusedError for a path that is no file."""
     tool = packages.manager()
+    found = units.facts(args.get("units") or [])
+    asked = libraries.of_units(found.values()) if args.get("libraries") else {}
     return {
         "host": _host(tool),
         "files": {path: _file(path, known) for path, known in (args.get("files") or {}).items()},
-        "units": units.facts(args.get("units") or []),
+        "units": {name: {**unit, "libraries": asked.get(unit["interpreter"])} for name, unit in found.items()},
         "packages": packages.versions(args.get("packages") or [], tool),
-        "programs": {path: units.shebang(path) for path in args.get("programs") or []},
         "rabbitmq": _rabbitmq(args.get("rabbitmq")),
     }
 

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from deployer.agent import facts, journal, probe, router, steps, undo
+from deployer.agent import cells, facts, journal, probe, queues, router, steps, undo
 from deployer.agent.channel import Channel
 from deployer.agent.errors import AgentError, RefusedError
 from deployer.agent.journal import Journal, state_directory
@@ -51,7 +51,9 @@ class Agent:
             "probe": lambda args, _emit: {
                 "answer": probe.probe(args["interpreter"], args["user"], args["request"], args["timeout"])
             },
-            **{name: _asking(question) for name, question in router.OPS.items()},
+            **{
+                name: _asking(question) for ops in (cells.OPS, queues.OPS, router.OPS) for name, question in ops.items()
+            },
         }
 
     def handle(self, request: Json) -> None:

@@ -1,4 +1,4 @@
-"""Packages: their versions in one call, and their installation by apt or dnf without a question asked."""
+"""Packages: their versions in one call, their installation and removal without a question asked."""
 
 from __future__ import annotations
 
@@ -60,6 +60,11 @@ _REMEDIES = [
         "no repository of the host has the package",
         "Add the repository that has it",
     ),
+    (
+        r"dependency problems|is needed by",
+        "other packages need it",
+        "Remove those first",
+    ),
 ]
 
 
@@ -98,7 +103,10 @@ def _rpm(names: Sequence[str]) -> dict[str, str]:
 
 
 def install(names: Sequence[str], tool: str, timeout: float = INSTALL_TIMEOUT) -> str:
-    """Install the packages, return what the manager printed; raises StepError with reason and remedy."""
+    """Install packages by name, or from files by absolute path, and return what the manager printed.
+
+    Raises StepError with reason and remedy.
+    """
     if tool == "dnf":
         printed = [run([*_DNF_INSTALL, *names], timeout)]
     elif tool == "apt":
@@ -108,12 +116,26 @@ def install(names: Sequence[str], tool: str, timeout: float = INSTALL_TIMEOUT) -
     else:
         raise RefusedError(f"unknown package manager {tool!r}", "Hosts need apt or dnf")
     if not printed[-1].ok:
-        raise _failure(names, printed)
+        raise _failure(f"installing {' '.join(names)}", printed)
     return printed[-1].output
 
 
-def _failure(names: Sequence[str], printed: Sequence[Completed]) -> StepError:
-    what, output = f"installing {' '.join(names)} failed", "\n".join(part.output for part in printed)
+def remove(names: Sequence[str], tool: str, timeout: float = INSTALL_TIMEOUT) -> str:
+    """Remove packages, keeping their configuration, and return what was printed; raises StepError.
+
+    By the tools below apt and dnf: those would remove whatever depends on the packages as well.
+    """
+    command = {"apt": ["dpkg", "--remove"], "dnf": ["rpm", "-e"]}.get(tool)
+    if command is None:
+        raise RefusedError(f"unknown package manager {tool!r}", "Hosts need apt or dnf")
+    done = run([*command, *names], timeout, env=_APT_QUIET)
+    if not done.ok:
+        raise _failure(f"removing {' '.join(names)}", [done])
+    return done.output
+
+
+def _failure(doing: str, printed: Sequence[Completed]) -> StepError:
+    what, output = f"{doing} failed", "\n".join(part.output for part in printed)
     if printed[-1].timed_out:
         return StepError(f"{what}: it ran into its deadline", "Look for a hanging package script", output)
     for pattern, reason, remedy in _REMEDIES:

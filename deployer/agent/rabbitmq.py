@@ -64,19 +64,19 @@ def join(args: Json) -> StepOutcome:
         raise StaleError("RabbitMQ does not run here any more", "Plan again")
     if not facts["empty"]:
         raise StaleError("RabbitMQ holds something since it was looked at: joining would erase it", "Plan again")
-    _ctl(["stop_app"], ACT_TIMEOUT).check("RabbitMQ cannot be stopped to join")
-    joined = _ctl(["join_cluster", seed], ACT_TIMEOUT)
+    ctl(["stop_app"], ACT_TIMEOUT).check("RabbitMQ cannot be stopped to join")
+    joined = ctl(["join_cluster", seed], ACT_TIMEOUT)
     # Started in any case: a refused join leaves the broker as it was.
-    _ctl(["start_app"], ACT_TIMEOUT).check("RabbitMQ does not start again")
+    ctl(["start_app"], ACT_TIMEOUT).check("RabbitMQ does not start again")
     joined.check(f"joining the cluster of {seed} failed", "Compare Erlang cookies, RabbitMQ versions and host names")
-    _ctl(["await_startup"], ACT_TIMEOUT).check("RabbitMQ does not come up in the cluster")
+    ctl(["await_startup"], ACT_TIMEOUT).check("RabbitMQ does not come up in the cluster")
     return StepOutcome(changed=True, output=joined.output, after={"members": observe([])["members"]})
 
 
 def import_definitions(args: Json) -> StepOutcome:
     """Import the document `definitions_b64` over stdin; what it does not name stays as it is."""
     document = base64.b64decode(args["definitions_b64"])
-    done = _ctl(["import_definitions"], ACT_TIMEOUT, stdin=document)
+    done = ctl(["import_definitions"], ACT_TIMEOUT, stdin=document)
     if not done.ok:
         # Erlang's error terms may quote the entry that failed, hash and all.
         raise StepError(f"RabbitMQ refused the definitions (exit code {done.returncode})", "See its log on the host")
@@ -88,13 +88,24 @@ def await_startup(args: Json) -> StepOutcome:
     deadline = time.monotonic() + float(args["timeout"])
     while True:
         left = max(deadline - time.monotonic(), 1.0)
-        answer = _ctl(["await_startup", "--timeout", str(int(left) or 1)], left)
+        answer = ctl(["await_startup", "--timeout", str(int(left) or 1)], left)
         if answer.ok:
             return StepOutcome(changed=False)
         if time.monotonic() + RETRY_PAUSE >= deadline:
             answer.check("RabbitMQ is not up", "See `journalctl -u rabbitmq-server` and /var/log/rabbitmq")
         # A node that is down gives no event to wait for, and await_startup fails at once.
         time.sleep(RETRY_PAUSE)
+
+
+def ctl(arguments: Sequence[str], timeout: float, stdin: bytes | None = None) -> Completed:
+    """Run rabbitmqctl for at most `timeout` seconds with `stdin`, quietly."""
+    return run(["rabbitmqctl", "--quiet", *arguments], timeout, input=stdin)
+
+
+def json_head(text: str) -> Json:
+    """Read the JSON that stands before what `eval` prints as the expression's own value."""
+    value, _ = json.JSONDecoder().raw_decode(text)
+    return dict(value)
 
 
 KINDS: dict[str, Act] = {
@@ -145,7 +156,7 @@ def _resolves(peer: str) -> bool:
 def _ask(pool: ThreadPoolExecutor) -> Json:
     # With the formatter export_definitions would wrap its document in {"message": "..."}.
     questions = (["--formatter", "json", "cluster_status"], ["export_definitions", "-"], ["eval", _QUEUES])
-    asked = [pool.submit(_ctl, question, ASK_TIMEOUT) for question in questions]
+    asked = [pool.submit(ctl, question, ASK_TIMEOUT) for question in questions]
     status, exported, queues = (answer.result() for answer in asked)
     if not status.ok:
         # Down, stopped or without the cookie: nobody can say what it holds.
@@ -154,7 +165,7 @@ def _ask(pool: ThreadPoolExecutor) -> Json:
     definitions = json.loads(exported.check("RabbitMQ's definitions cannot be read").stdout)
     if not {"vhosts", "users"} <= definitions.keys():
         raise StepError("RabbitMQ exports its definitions in a form that is not known", "Report its version")
-    seen = _json_head(queues.check("RabbitMQ's queues cannot be listed").stdout)
+    seen = json_head(queues.check("RabbitMQ's queues cannot be listed").stdout)
     members = sorted(cluster["disk_nodes"] + cluster.get("ram_nodes", []))
     return {
         "version": cluster["versions"][seen["node"]]["rabbitmq_version"],
@@ -170,21 +181,11 @@ def _ask(pool: ThreadPoolExecutor) -> Json:
     }
 
 
-def _json_head(text: str) -> Json:
-    """Read the JSON that stands before what `eval` prints as the expression's own value."""
-    value, _ = json.JSONDecoder().raw_decode(text)
-    return dict(value)
-
-
 def _holds(definitions: dict[str, list[Any]]) -> bool:
     """Whether there is anything beyond the defaults."""
     return any(item.get("name") not in _DEFAULTS.get(kind, ()) for kind in _HELD for item in definitions[kind])
 
 
 def _offline_version() -> str | None:
-    answer = _ctl(["version"], ASK_TIMEOUT)
+    answer = ctl(["version"], ASK_TIMEOUT)
     return answer.stdout.strip().splitlines()[-1] if answer.ok and answer.stdout.strip() else None
-
-
-def _ctl(arguments: Sequence[str], timeout: float, stdin: bytes | None = None) -> Completed:
-    return run(["rabbitmqctl", "--quiet", *arguments], timeout, input=stdin)

@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from deployer.agent import files, images, units
-from deployer.agent.errors import RefusedError, StaleError
-from deployer.agent.images import Image
+from deployer.agent import kinds
+from deployer.agent.deeds import Deed, deeds
+from deployer.agent.errors import RefusedError
 from deployer.agent.journal import Journal
-from deployer.agent.kinds import RUNNING, UNIT_TIMEOUT
-from deployer.agent.steps import Emit, reported, result, stop_when_gone
+from deployer.agent.steps import Emit, Job, carry_out, groups, stop_when_gone
 from deployer.agent.types import Json, StepOutcome
-
-
-@dataclass
-class Deed:
-    """A step that was begun: `before` of its first line, `left` each sha256 it may have left behind.
-
-    `superseded`: an older deed's undo does the same.
-    """
-
-    step: str
-    scope: str
-    kind: str
-    target: str
-    before: Json
-    left: set[str | None] = field(default_factory=set)
-    undone: bool = False
-    superseded: bool = False
-
-
-def deeds(entries: Sequence[Json]) -> list[Deed]:
-    """Return what was begun, oldest first; a step begun twice keeps its first before-image."""
-    begun: dict[str, Deed] = {}
-    for entry in entries:
-        step = entry["step"]
-        if entry["status"] == "undone":
-            begun[step].undone = True
-            continue
-        if step not in begun or begun[step].undone:
-            begun.pop(step, None)
-            begun[step] = Deed(step, entry["scope"], entry["kind"], entry["target"], entry["before"])
-        begun[step].left.add(entry["after"].get("sha256"))
-    return list(begun.values())
 
 
 def undo(
@@ -53,7 +18,8 @@ def undo(
 ) -> list[Json]:
     """Undo those of the run's `steps` (None: all) that are not undone yet; return their results.
 
-    Raises StaleError before anything is changed when a file is not what the run left, unless `force`.
+    Raises StaleError before anything is changed when a file, or a cell mapping, is not what the run left, unless
+    `force`.
     """
     known = deeds(journal.entries())
     unknown = set(steps or ()) - {deed.step for deed in known}
@@ -62,12 +28,13 @@ def undo(
     todo = [deed for deed in known if not deed.undone and (steps is None or deed.step in steps)]
     arranged = _arranged(known, todo)
     if not force:
-        _check_files(arranged)
+        _check(arranged)
     results = []
-    for deed in arranged:
-        stop_when_gone(gone, deed.step)
-        act = _bound(deed, journal, force=force)
-        results.append(result(deed.step, reported(deed.step, f"undo {deed.kind} {deed.target}", emit, act)))
+    for group in groups(arranged):
+        stop_when_gone(gone, group[0].step)
+        for deed in group:
+            emit({"step": deed.step, "status": "doing", "reason": _reason(deed)})
+        results += carry_out([_job(deed, journal, force=force) for deed in group], emit)
     return results
 
 
@@ -86,25 +53,20 @@ def _arranged(known: Sequence[Deed], todo: Sequence[Deed]) -> list[Deed]:
     return [*(deed for deed in newest_first if deed.kind != "unit.restart"), *restarts]
 
 
-def _check_files(chosen: Sequence[Deed]) -> None:
+def _check(chosen: Sequence[Deed]) -> None:
     seen: set[str] = set()
     for deed in chosen:
-        if deed.kind == "file.write" and deed.target not in seen:
+        if deed.kind in kinds.CHECKS and deed.target not in seen:
             seen.add(deed.target)
-            _check_left(deed, images.read(deed.target))
+            kinds.CHECKS[deed.kind](deed)
 
 
-def _check_left(deed: Deed, image: Image) -> None:
-    if image.real != deed.target or image.sha256 not in {*deed.left, deed.before.get("sha256")}:
-        raise StaleError(f"{deed.target} was changed after the run", "Compare it, then force", step=deed.step)
+def _reason(deed: Deed) -> str:
+    return f"undo {deed.kind} {deed.target}"
 
 
-def _bound(deed: Deed, journal: Journal, *, force: bool) -> Callable[[], StepOutcome]:
-    def act() -> StepOutcome:
-        if deed.kind == "file.write":
-            outcome = _restore(deed, journal, force=force)
-        else:
-            outcome = _UNDO.get(deed.kind, _kept)(deed)
+def _job(deed: Deed, journal: Journal, *, force: bool) -> Job:
+    def done(outcome: StepOutcome) -> None:
         journal.append(
             {
                 "step": deed.step,
@@ -116,62 +78,10 @@ def _bound(deed: Deed, journal: Journal, *, force: bool) -> Callable[[], StepOut
                 "after": outcome.after,
             }
         )
-        return outcome
 
-    return act
-
-
-def _restore(deed: Deed, journal: Journal, *, force: bool) -> StepOutcome:
-    image = images.read(deed.target)
-    if not force:
-        _check_left(deed, image)
-    if image.sha256 not in deed.left and image.exists:
-        journal.keep(image.content)  # by force over somebody's own work: that is not lost either
-    before = deed.before
-    if not before["exists"]:
-        files.remove(deed.target)
-        return StepOutcome(changed=image.exists, after=images.read(deed.target).facts())
-    xattrs = {name: base64.b64decode(value) for name, value in before["xattrs_b64"].items()}
-    wanted = files.Wanted(journal.blob(before["sha256"]), before["mode"], before["uid"], before["gid"], xattrs)
-    changed = not wanted.is_now(image) or image.xattrs != xattrs
-    if changed:
-        files.replace(deed.target, wanted)
-    return StepOutcome(changed=changed, after=images.read(deed.target).facts())
+    take_back = kinds.UNDO.get(deed.kind, _kept)
+    return Job(deed.step, _reason(deed), lambda: take_back(deed, journal, force), done)
 
 
-def _active_state(deed: Deed) -> StepOutcome:
-    """Back to running or stopped; one that was restarted is restarted, to read the files that are back."""
-    if deed.superseded:
-        return StepOutcome(changed=False, output=f"{deed.target} is restarted once for all")
-    was_running, now = deed.before["active"] in RUNNING, units.state(deed.target)
-    if was_running and (deed.kind == "unit.restart" or now["active"] not in RUNNING):
-        verb = "restart" if deed.kind == "unit.restart" else "start"
-    elif not was_running and now["active"] not in ("inactive", "failed"):
-        verb = "stop"
-    else:
-        return StepOutcome(changed=False, after=now)
-    if now["reload_needed"]:
-        units.reload()
-    output = units.control(verb, deed.target, UNIT_TIMEOUT)
-    return StepOutcome(changed=True, output=output, after=units.state(deed.target))
-
-
-def _enabled_state(deed: Deed) -> StepOutcome:
-    verb = {"enabled": "enable", "disabled": "disable"}.get(deed.before["enabled"])
-    now = units.state(deed.target)
-    if verb is None or now["enabled"] == deed.before["enabled"]:
-        return StepOutcome(changed=False, after=now)
-    output = units.control(verb, deed.target, UNIT_TIMEOUT)
-    return StepOutcome(changed=True, output=output, after=units.state(deed.target))
-
-
-def _kept(deed: Deed) -> StepOutcome:
+def _kept(deed: Deed, _journal: Journal, _force: bool) -> StepOutcome:  # noqa: FBT001 - the form of every Undo
     return StepOutcome(changed=False, output=f"{deed.kind} is kept")
-
-
-_UNDO: dict[str, Callable[[Deed], StepOutcome]] = {
-    "unit.start": _active_state,
-    "unit.stop": _active_state,
-    "unit.restart": _active_state,
-    "unit.enable": _enabled_state,
-}

@@ -15,9 +15,11 @@ from deployer.agent.run import environment, run
 from deployer.agent.types import Json
 
 SHOW_TIMEOUT = 60.0
-_PROPERTIES = "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,ExecStart"
+_PROPERTIES = "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,ExecStart,Environment,Result"
 _SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
 _STARTED_PROGRAM = re.compile(r"path=(/\S+)")
+# oslo.config's environment source: OS_GROUP__OPTION comes before every file.
+_OVERRIDE = re.compile(r"(?<![A-Za-z0-9_])(OS_[A-Z0-9_]+?__[A-Z0-9_]+)=")
 _TITLE = re.compile(r"\S+: master process \[(.+)\]")  # cotyledon puts its sys.argv there: ceilometer, octavia
 
 
@@ -56,11 +58,11 @@ def _facts(properties: dict[str, str]) -> Json:
         "load": properties.get("LoadState", "not-found"),
         "active": properties.get("ActiveState", "inactive"),
         "enabled": properties.get("UnitFileState", ""),
-        "main_pid": pid,
         "started": _started(pid),
         "user": _owner(pid),
         "interpreter": _interpreter(pid, argv, properties) if pid else None,
         "argv": argv,
+        "environment": _environment(pid, properties),
     }
 
 
@@ -73,6 +75,16 @@ def _argv(pid: int) -> list[str]:
     text = content.decode("utf-8", "replace").rstrip("\0")
     title = _TITLE.fullmatch(text)
     return title.group(1).split() if title else text.split("\0") if text else []
+
+
+def _environment(pid: int, properties: dict[str, str]) -> list[str]:
+    """Return the names of the process's variables that override its files; of a stopped unit's, those systemd sets."""
+    try:
+        content = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        content = b""
+    entries = [*content.decode("utf-8", "replace").split("\0"), properties.get("Environment", "")]
+    return sorted({name for entry in entries for name in _OVERRIDE.findall(entry)})
 
 
 def _started(pid: int) -> float | None:
@@ -135,16 +147,20 @@ def shebang(path: str) -> str | None:
 
 
 def state(unit: str) -> Json:
-    """Return `{"load", "active", "enabled", "main_pid", "reload_needed"}` of one unit."""
+    """Return `{"load", "active", "enabled", "reload_needed"}` of one unit."""
     properties = show([unit])[unit]
     stale = properties.get("NeedDaemonReload") == "yes" or properties.get("LoadState") == "not-found"
     return {
         "load": properties.get("LoadState", "not-found"),
         "active": properties.get("ActiveState", "inactive"),
         "enabled": properties.get("UnitFileState", ""),
-        "main_pid": int(properties.get("MainPID") or 0),
         "reload_needed": stale,
     }
+
+
+def was_killed(unit: str) -> bool:
+    """Whether the unit, stopped just now, did not end in its time and got SIGKILL: its work was cut off."""
+    return show([unit])[unit].get("Result") == "timeout"
 
 
 def control(verb: str, unit: str, timeout: float) -> str:

@@ -13,8 +13,8 @@ def test_the_answer_has_the_shape_of_the_contract(agent: Client, programs: Progr
     conf = tmp_path / "nova.conf"
     conf.write_bytes(b"[DEFAULT]\n")
     programs.add("systemctl", 'print("Id=a.service\\nLoadState=loaded\\nActiveState=inactive\\nMainPID=0")')
-    answer = agent.ask("facts", files={str(conf): None}, units=["a.service"], packages=[], programs=["/nope"])
-    assert set(answer) == {"host", "files", "units", "packages", "programs", "rabbitmq"}
+    answer = agent.ask("facts", files={str(conf): None}, units=["a.service"], packages=[])
+    assert set(answer) == {"host", "files", "units", "packages", "rabbitmq"}
     assert set(answer["host"]) == {
         "hostname",
         "os_id",
@@ -41,7 +41,6 @@ def test_the_answer_has_the_shape_of_the_contract(agent: Client, programs: Progr
         "ctime_ns",
         "content_b64",
     }
-    assert answer["programs"] == {"/nope": None}
     assert answer["rabbitmq"] is None
 
 

@@ -68,11 +68,11 @@ def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
         "load": "loaded",
         "active": "active",
         "enabled": "enabled",
-        "main_pid": 0,
         "user": "",
         "interpreter": None,
         "argv": [],
         "started": None,
+        "environment": [],
     }
     assert facts["b.service"]["load"] == "not-found"
 
