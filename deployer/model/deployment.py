@@ -108,7 +108,7 @@ class ProjectDeployment:
 class Deployment:
     """All that the operator asks for; hosts are in the order of hosts.yaml, projects in the catalogue's.
 
-    The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there are none.
+    The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there never were any.
     `generated_secrets` are the keys that had no value in the secrets file before and now have one.
     """
 

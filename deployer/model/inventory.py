@@ -58,7 +58,8 @@ def load_deployment(directory: Path) -> Deployment:
     routers = _members(hosts, QDROUTERD)
     wanted = [*map(password_key, deployed), ERLANG_COOKIE, *([ROUTER_PASSWORD] if routers else [])]
     path = directory / Path(settings.secrets_file).expanduser()
-    passwords, generated = load_or_generate(path, wanted)
+    # Also without routers: those that a deployment once had are asked who is attached before they are left behind.
+    passwords, generated = load_or_generate(path, wanted, optional=[ROUTER_PASSWORD])
     projects = tuple(_project(catalogue[name], hosts, settings, passwords) for name in deployed)
     _refuse_one_user_with_two_passwords(path, projects)
     brokers = _members(hosts, RABBITMQ)

@@ -9,7 +9,7 @@ import secrets
 import stat
 import string
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -37,9 +37,12 @@ def password_key(project: str) -> str:
     return f"{project}_oslomsg_rpc_password"
 
 
-def load_or_generate(path: Path, wanted: list[str]) -> tuple[dict[str, Secret], list[str]]:
+def load_or_generate(
+    path: Path, wanted: list[str], optional: Collection[str] = ()
+) -> tuple[dict[str, Secret], list[str]]:
     """Return the wanted secrets and the names of those just generated and appended to the file.
 
+    `optional` ones are returned too where the file has them.
     The file is created 0600 when absent, and refused when others can read it or own it. Existing bytes
     are kept as they are. Raises ConfigurationError with every mistake, before anything is written.
     """
@@ -52,13 +55,15 @@ def load_or_generate(path: Path, wanted: list[str]) -> tuple[dict[str, Secret], 
     try:
         # Two runs at once must not both generate: the second waits here and finds the first one's passwords.
         fcntl.flock(directory, fcntl.LOCK_EX)
-        return _load_or_generate(path, wanted, directory)
+        return _load_or_generate(path, wanted, optional, directory)
     finally:
         os.close(directory)
 
 
-def _load_or_generate(path: Path, wanted: list[str], directory: int) -> tuple[dict[str, Secret], list[str]]:
-    file = _read(path, wanted)
+def _load_or_generate(
+    path: Path, wanted: list[str], optional: Collection[str], directory: int
+) -> tuple[dict[str, Secret], list[str]]:
+    file = _read(path, wanted, optional)
     if file.mistakes:
         raise ConfigurationError(file.mistakes)
     missing = [key for key in wanted if key not in file.data]
@@ -69,17 +74,17 @@ def _load_or_generate(path: Path, wanted: list[str], directory: int) -> tuple[di
         except OSError as error:
             problem = f"cannot be written: {error.strerror}"
             raise ConfigurationError([Mistake(str(path), "", problem)]) from None
-    found = {key: Secret(file.data[key] if key in file.data else values[key]) for key in wanted}
-    return found, missing
+    present = {**file.data, **values}
+    return {key: Secret(present[key]) for key in (*wanted, *optional) if key in present}, missing
 
 
-def _read(path: Path, wanted: Iterable[str]) -> YamlFile:
+def _read(path: Path, wanted: Collection[str], optional: Collection[str]) -> YamlFile:
     if not path.exists():
         return YamlFile(str(path))
     if problem := _guard(path):
         return YamlFile(str(path), mistakes=[Mistake(str(path), "", problem)])
     file = read_yaml(path, confidential=True)
-    for key in sorted(set(wanted) & set(file.data)):
+    for key in sorted({*wanted, *optional} & set(file.data)):
         if problem := _weakness(key, file.data[key]):
             file.refuse((key,), problem)
     absent = set(wanted) - set(file.data)

@@ -70,6 +70,12 @@ def test_the_routers_password_is_generated_once_there_are_routers(write: Write, 
     assert load_deployment(tmp_path).router_password == first.router_password
 
 
+def test_the_routers_password_stays_known_when_the_group_is_emptied(write: Write) -> None:
+    password = load_deployment(write(hosts(ROUTER))).router_password
+
+    assert load_deployment(write(hosts())).router_password == password
+
+
 def test_a_password_that_the_router_would_cut_off_is_refused(write: Write, tmp_path: Path) -> None:
     (tmp_path / "secrets.yaml").write_text(f"qdrouterd_password: {'x' * 200}\n")
     (tmp_path / "secrets.yaml").chmod(0o600)
