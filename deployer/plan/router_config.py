@@ -16,6 +16,8 @@ CONF = "/etc/qpid-dispatch/qdrouterd.conf"
 SASL_CONF = "/etc/sasl2/qdrouterd.conf"
 PASSWORD = "/etc/qpid-dispatch/hybridmsg.password"  # noqa: S105 - a file's name
 USERS = "/var/lib/qdrouterd/qdrouterd.sasldb"
+FILES = (CONF, SASL_CONF, PASSWORD)
+"""What a router's host is asked for; USERS holds passwords in the clear and never leaves it."""
 
 OURS = "hybridmsg-"
 """How the names of our entities begin: a running router's others are its own, or somebody else's."""

@@ -14,6 +14,7 @@ from deployer.plan.observed import FileFact, HostFacts, UnitFact
 from deployer.plan.router_config import (
     ACCOUNT,
     CONF,
+    FILES,
     OURS,
     PASSWORD,
     SASL_CONF,
@@ -25,9 +26,6 @@ from deployer.plan.router_config import (
     sasl_configuration,
 )
 from deployer.plan.router_facts import RouterFacts, RouterView
-
-FILES = (CONF, SASL_CONF, PASSWORD)
-"""What a router's host is asked for, beside the unit UNIT."""
 
 _UNSEEN = RouterFacts(version=None, users=(), logins={}, view=None, problem="")
 _UNTOLD = frozenset({"saslPassword"})
