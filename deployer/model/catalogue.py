@@ -31,13 +31,15 @@ class Unit(_Entry):
     names: tuple[str, ...] = Field(min_length=1)
     role: Role
     topics: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
+    """Topics of a server that only its own project's servers send to: drained, but not asked for an answer."""
     order: int
     server: Literal["host", "backend"] = "host"
     """A server's own name: [DEFAULT] host or the hostname, or host@backend (one server a backend)."""
 
     @model_validator(mode="after")
     def _topics_are_a_servers(self) -> Unit:
-        if bool(self.topics) != (self.role == "server"):
+        if bool(self.topics) != (self.role == "server") or (self.inner and not self.topics):
             raise ValueError(f"{self.names[0]}: a server has topics, nothing else does")
         return self
 
@@ -51,6 +53,8 @@ class Project(_Entry):
     files: tuple[str, ...] = Field(min_length=1)
     context: dict[str, str] = {}
     notifies: bool = False
+    cells: bool = False
+    """Whether a database of its own maps cells to transport URLs (nova)."""
     listener: Listener | None = None
     units: tuple[Unit, ...] = Field(min_length=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.secrets import Secret
@@ -11,15 +12,20 @@ from deployer.model.transport_url import TransportURL
 
 @dataclass(frozen=True)
 class Transport:
-    """One bus as one project sees it: `hosts` all answer on `port`; `driver` is oslo.messaging's (rabbit)."""
+    """One bus as one project sees it: `hosts` all answer on `port`; `driver` is oslo.messaging's name.
 
-    driver: str
+    Routers know the user as user@`realm`. `ca`, with TLS, is the file on the services' hosts to verify routers with.
+    """
+
+    driver: Literal["rabbit", "amqp"]
     hosts: tuple[str, ...]
     port: int
     tls: bool
     vhost: str
     user: str
     password: Secret
+    realm: str = ""
+    ca: str = ""
 
     def url(self) -> Secret:
         """Return the oslo.messaging transport URL.
@@ -55,7 +61,10 @@ def rabbit_password(password: Secret) -> Secret:
 
 
 def resolve(deployment: Deployment, project: ProjectDeployment) -> Transports:
-    """Return the buses of one project: both on the rabbitmq group, in its order."""
+    """Return the buses of one project, hosts in their group's order: RPC over the routers, where there are any.
+
+    Notifications are on the rabbitmq group, always: a router stores nothing.
+    """
     rabbit = Transport(
         driver="rabbit",
         hosts=tuple(host.address for host in deployment.rabbitmq),
@@ -65,4 +74,20 @@ def resolve(deployment: Deployment, project: ProjectDeployment) -> Transports:
         user=project.user,
         password=rabbit_password(project.password),
     )
-    return Transports(rpc=rabbit, notify=rabbit)
+    return Transports(rpc=_routers(deployment, project) if deployment.qdrouterd else rabbit, notify=rabbit)
+
+
+def _routers(deployment: Deployment, project: ProjectDeployment) -> Transport:
+    router = deployment.router
+    return Transport(
+        driver="amqp",
+        hosts=tuple(host.address for host in deployment.qdrouterd),
+        port=router.port,
+        tls=router.tls is not None,
+        vhost=project.vhost,
+        # Plain: the driver appends the realm itself (sasl_default_realm), and a template of nova keeps its parts.
+        user=project.user,
+        password=project.password,
+        realm=router.realm,
+        ca=router.tls.ca if router.tls else "",
+    )

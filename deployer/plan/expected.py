@@ -9,6 +9,8 @@ from typing import Any
 from deployer.ini import IniFile
 from deployer.model.deployment import ProjectDeployment
 from deployer.plan.observed import HostFacts, UnitFact
+from deployer.plan.router_facts import Link
+from deployer.plan.rpc_address import RpcAddress
 
 
 @dataclass(frozen=True, order=True)
@@ -43,6 +45,12 @@ def active_units(project: ProjectDeployment, facts: HostFacts) -> list[UnitFact]
     return [unit for unit in found if unit is not None and unit.running]
 
 
+def server_units(project: ProjectDeployment, facts: HostFacts) -> frozenset[str]:
+    """Return the names of the project's units on the host that answer RPC, running or not."""
+    found = (facts.first_unit(unit.names) for unit in project.project.units if unit.role == "server")
+    return frozenset(unit.name for unit in found if unit is not None)
+
+
 def unit_states(project: ProjectDeployment, facts: HostFacts) -> dict[str, dict[str, str]]:
     """Return the active and enabled state of each of the project's units that the host has."""
     found = (facts.first_unit(unit.names) for unit in project.project.units)
@@ -65,16 +73,32 @@ def servers_on(project: ProjectDeployment, facts: HostFacts, ini: IniFile) -> li
 
 
 def servers_seen(
-    project: ProjectDeployment, vhosts: Container[str], consumers: Iterable[dict[str, str]]
+    project: ProjectDeployment, vhosts: Container[str], consumers: Iterable[Mapping[str, str]]
 ) -> list[RpcServer]:
     """Return the RPC servers that RabbitMQ's consumers in the project's `vhosts` show: their queue is TOPIC.SERVER."""
+    queues = (consumer["queue"].partition(".") for consumer in consumers if consumer["vhost"] in vhosts)
+    return _named(project, {(topic, server) for topic, dot, server in queues if dot})
+
+
+def servers_attached(project: ProjectDeployment, vhosts: Iterable[str], links: Iterable[Link]) -> list[RpcServer]:
+    """Return the RPC servers that subscriptions on the routers show, in the project's `vhosts`."""
+    seen = [address for link in links if link.dir == "out" and (address := RpcAddress.parse(link.address))]
+    found = [(one.topic, one.server) for one in seen for vhost in vhosts if one.cast == "unicast" and one.is_in(vhost)]
+    return _named(project, set(found))
+
+
+def _named(project: ProjectDeployment, found: Iterable[tuple[str, str]]) -> list[RpcServer]:
     topics = {topic for unit in project.project.units for topic in unit.topics}
-    found = set()
-    for consumer in consumers:
-        topic, dot, server = consumer["queue"].partition(".")
-        if dot and consumer["vhost"] in vhosts and topic in topics:
-            found.add(RpcServer(project.name, topic, server))
-    return sorted(found)
+    return sorted(RpcServer(project.name, topic, name) for topic, name in found if topic in topics and not _again(name))
+
+
+def _again(server: str) -> bool:
+    """Whether a name is HOST@BACKEND.HOST: the same process once more, on a topic of its backend's.
+
+    cinder/service.py: backend_rpcserver. Only on RabbitMQ does it look like a server of the topic itself.
+    """
+    host, at, rest = server.partition("@")
+    return bool(at) and rest.endswith(f".{host}")
 
 
 def merge(named: Iterable[RpcServer], seen: Iterable[RpcServer]) -> list[RpcServer]:

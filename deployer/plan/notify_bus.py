@@ -35,13 +35,18 @@ def wanted_url(ini: IniFile, bus: Transport, *, keep: bool) -> Secret:
     """Return the URL notifications shall use.
 
     With `keep`, a cloud whose services notify over a bus that is not ours stays there, even where that URL was only
-    RPC's own: then it has to be written down before RPC moves away.
+    RPC's own: then it has to be written down before RPC moves away. A router is never that bus: it stores nothing.
     """
     today = effective_url(ini)
     notifying = MESSAGING_DRIVERS.intersection(drivers(ini))
-    if keep and today and notifying and not is_on(today, bus):
+    if keep and today and notifying and not is_on(today, bus) and not is_amqp(today):
         return today
     return bus.url()
+
+
+def is_amqp(url: Secret) -> bool:
+    """Whether a URL is for the amqp driver, by its scheme alone: the rest may be unreadable."""
+    return url.reveal().strip().partition(":")[0].lower() == "amqp"
 
 
 def is_on(url: Secret, bus: Transport) -> bool:

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.model.secrets import Blob
+from deployer.plan.cells import CellMapping
+from deployer.plan.router_facts import RouterFacts
 
 
 @dataclass(frozen=True)
 class FileFact:
-    """A file on a host; `content` is None when it is absent. `real` is the path behind symlinks, `mode` the bits."""
+    """A file on a host; `content` is None when it is absent. `mode` is the permission bits."""
 
     path: str
     exists: bool
-    real: str = ""
     sha256: str | None = None
     mode: int = 0
     user: str = ""
     group: str = ""
-    inode: int = 0
     ctime_ns: int = 0
     content: Blob | None = None
 
@@ -36,21 +36,39 @@ class FileFact:
 
 
 @dataclass(frozen=True)
+class Libraries:
+    """What an interpreter has: its oslo.messaging (None: none), that one's amqp driver, and what the driver needs."""
+
+    oslo_messaging: str | None
+    amqp: bool
+    pyngus: bool
+    proton: bool
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Libraries:
+        """Read the agent's entry."""
+        return cls(raw["oslo.messaging"], raw["amqp"], raw["pyngus"], raw["proton"])
+
+
+@dataclass(frozen=True)
 class UnitFact:
     """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running.
 
     `started` is when its main process began (s since the epoch, the host's clock), None when it does not run.
+    `libraries` is None without an interpreter, and where it was not asked for. `environment` has the names of the
+    process's variables that oslo.config reads (OS_GROUP__OPTION), never their values.
     """
 
     name: str
     load: str
     active: str
     enabled: str
-    main_pid: int = 0
     user: str = ""
     interpreter: str | None = None
     argv: tuple[str, ...] = ()
     started: float | None = None
+    libraries: Libraries | None = None
+    environment: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -75,7 +93,10 @@ class UnitFact:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """One host's facts. `rabbitmq` is the agent's own section, None when it was not asked for."""
+    """One host's facts. `rabbitmq` is the agent's own section, None when it was not asked for.
+
+    `router` and `cells` come of exchanges of their own: None where there was none.
+    """
 
     host: str
     hostname: str
@@ -83,6 +104,8 @@ class HostFacts:
     files: dict[str, FileFact] = field(default_factory=dict)
     units: dict[str, UnitFact] = field(default_factory=dict)
     rabbitmq: dict[str, Any] | None = field(default=None, repr=False)
+    router: RouterFacts | None = field(default=None, repr=False)
+    cells: tuple[CellMapping, ...] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, host: str, answer: dict[str, Any], known: MutableMapping[str, bytes]) -> HostFacts:
@@ -114,12 +137,10 @@ def _file(path: str, raw: dict[str, Any], known: MutableMapping[str, bytes]) -> 
     return FileFact(
         path,
         exists=True,
-        real=raw["real"],
         sha256=sha256,
         mode=raw["mode"],
         user=raw["user"],
         group=raw["group"],
-        inode=raw["inode"],
         ctime_ns=raw["ctime_ns"],
         content=Blob(known[sha256]),
     )
@@ -131,9 +152,10 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         load=raw["load"],
         active=raw["active"],
         enabled=raw["enabled"],
-        main_pid=raw["main_pid"],
         user=raw["user"],
         interpreter=raw["interpreter"],
         argv=tuple(raw["argv"]),
         started=raw["started"],
+        libraries=Libraries.of(raw["libraries"]) if raw.get("libraries") else None,
+        environment=tuple(raw["environment"]),
     )

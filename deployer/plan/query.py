@@ -8,6 +8,8 @@ from typing import Any
 from deployer.model.deployment import Deployment, Host
 from deployer.plan.cluster_member import CONF, COOKIE, UNIT
 from deployer.plan.observed import HostFacts
+from deployer.plan.router_config import FILES as ROUTER_FILES
+from deployer.plan.router_config import UNIT as ROUTER_UNIT
 
 
 def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts]) -> dict[str, Any]:
@@ -20,8 +22,13 @@ def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts
     if broker:
         units.add(UNIT)
         files |= {CONF, COOKIE}
+    if host in deployment.qdrouterd:
+        units.add(ROUTER_UNIT)
+        files |= set(ROUTER_FILES)
     asked = query(files, units)
     asked["files"] |= {path: known.get(path) for path in files}
+    # Only the amqp driver needs more than a service brings with it.
+    asked["libraries"] = bool(deployment.qdrouterd and projects)
     if broker:
         # Erlang looks peers up by host name, which is seen only once they were asked; until then names may serve.
         names = [seen[peer.name].hostname if peer.name in seen else peer.name for peer in deployment.rabbitmq]
@@ -35,6 +42,6 @@ def query(files: Iterable[str], units: Iterable[str]) -> dict[str, Any]:
         "files": dict.fromkeys(sorted(files)),
         "units": sorted(units),
         "packages": [],
-        "programs": [],
+        "libraries": False,
         "rabbitmq": False,
     }

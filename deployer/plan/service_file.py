@@ -1,4 +1,4 @@
-"""The edit of one service's configuration file: [DEFAULT] transport_url, the notify bus, and what a listener reads."""
+"""The edit of one service's configuration file: the RPC bus, the notify bus, and what a listener reads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from deployer.plan.diff import unified_diff
 from deployer.plan.observed import FileFact, HostFacts
 from deployer.plan.steps import Intent
 
+AMQP = "oslo_messaging_amqp"
+
 
 @dataclass(frozen=True)
 class FileEdit:
-    """A file as it is and as it shall be; nothing to do when both are the same."""
+    """A file as it is and as it shall be; nothing to do when both are the same.
+
+    `rpc_moves` tells that [DEFAULT] transport_url is among what changes.
+    """
 
     path: str
     fact: FileFact
     after: Blob
+    rpc_moves: bool = False
 
     @property
     def changed(self) -> bool:
@@ -66,18 +72,60 @@ def edit_service_file(
     keep = project.notify == "keep"
     if project.project.listener is not None:
         _edit_listener(ini, project.project.listener, transports.notify, listen, keep=keep)
-    if project.project.notifies:
-        _edit_notifications(ini, transports.notify, keep=keep)
-    ini.set("DEFAULT", "transport_url", transports.rpc.url().reveal())
+    if _names_notify_bus(project, transports):
+        _edit_notifications(ini, transports.notify, keep=keep, driver=project.project.notifies)
+    if transports.rpc.driver == "amqp":
+        _edit_amqp(ini, transports.rpc)
+    url = transports.rpc.url().reveal()
+    moves = ini.get("DEFAULT", "transport_url") != url
+    ini.set("DEFAULT", "transport_url", url)
     path = project.project.files[0]
-    return FileEdit(path, facts.files[path], Blob(ini.render()))
+    return FileEdit(path, facts.files[path], Blob(ini.render()), moves)
 
 
-def _edit_notifications(ini: IniFile, bus: Transport, *, keep: bool) -> None:
+def _edit_notifications(ini: IniFile, bus: Transport, *, keep: bool, driver: bool) -> None:
     wanted = notify_bus.wanted_url(ini, bus, keep=keep)
-    if not notify_bus.drivers(ini):
+    if driver and not notify_bus.drivers(ini):
         ini.set(notify_bus.SECTION, "driver", "messagingv2")
     ini.set(notify_bus.SECTION, "transport_url", wanted.reveal())
+
+
+def written_options(project: ProjectDeployment, transports: Transports) -> list[tuple[str, str]]:
+    """Return section and key of every option that decides over the project's buses and that the edit writes."""
+    listener = project.project.listener
+    return [
+        ("DEFAULT", "transport_url"),
+        *([(notify_bus.SECTION, "transport_url")] if _names_notify_bus(project, transports) else []),
+        *([(listener.section, listener.key)] if listener else []),
+        *((AMQP, key) for key in _amqp_options(transports.rpc) if transports.rpc.driver == "amqp"),
+    ]
+
+
+def _names_notify_bus(project: ProjectDeployment, transports: Transports) -> bool:
+    """Whether the file must name it: with RPC on routers also that of a project that does not notify today."""
+    return project.project.notifies or transports.rpc.driver == "amqp"
+
+
+def _amqp_options(bus: Transport) -> dict[str, str]:
+    """Return the driver's options that stood the test of live cutovers.
+
+    A hung router is noticed (idle_timeout), a link that was refused is tried again soon (the default waits 10 s), and a
+    cast is acknowledged: pre-settled, which is the default, it is lost while a link comes back.
+    """
+    return {
+        "idle_timeout": "5",
+        "link_retry_delay": "1",
+        "pre_settled": "rpc-reply",
+        "sasl_default_realm": bus.realm,
+        # The driver speaks TLS wherever a CA is named, whatever the URL says (controller.py, _do_connect).
+        "ssl_ca_file": bus.ca,
+    }
+
+
+def _edit_amqp(ini: IniFile, bus: Transport) -> None:
+    for key, value in _amqp_options(bus).items():
+        if value or ini.get(AMQP, key):
+            ini.set_all(AMQP, key, [value])
 
 
 def _edit_listener(ini: IniFile, listener: Listener, bus: Transport, listen: tuple[Secret, ...], *, keep: bool) -> None:
@@ -85,7 +133,7 @@ def _edit_listener(ini: IniFile, listener: Listener, bus: Transport, listen: tup
     named = [url for url in ini.get_all(listener.section, listener.key) if url]
     present = named or (_implied(ini) if keep else [])
     # In the order of the file, lest the next plan sees a change where there is none.
-    kept = [url for url in present if url in wanted or not _names_any(url, bus)]
+    kept = [url for url in present if url in wanted or not (_names_any(url, bus) or notify_bus.is_amqp(Secret(url)))]
     ini.set_all(listener.section, listener.key, list(dict.fromkeys([*kept, *wanted])))
 
 

@@ -38,9 +38,13 @@ def project(name: str, *hosts: Host, notify: Literal["keep", "rabbitmq"] = "keep
     return ProjectDeployment(name, load_catalogue()[name], hosts, name, name, Secret(f"canary-{name}"), notify)
 
 
-def deployment(*projects: ProjectDeployment, rabbitmq: tuple[Host, ...] = (MSG1,)) -> Deployment:
-    everyone = {host.name: host for host in [*rabbitmq, *(host for one in projects for host in one.hosts)]}
-    return Deployment(Path("inventory"), everyone, rabbitmq, (), projects, erlang_cookie=Secret("canary-cookie"))
+def deployment(
+    *projects: ProjectDeployment, rabbitmq: tuple[Host, ...] = (MSG1,), qdrouterd: tuple[Host, ...] = ()
+) -> Deployment:
+    services = [host for one in projects for host in one.hosts]
+    everyone = {host.name: host for host in [*rabbitmq, *qdrouterd, *services]}
+    cookie = Secret("canary-cookie")
+    return Deployment(Path("inventory"), everyone, rabbitmq, qdrouterd, projects, erlang_cookie=cookie)
 
 
 def url(cloud: Deployment, name: str) -> str:
@@ -53,7 +57,7 @@ def ini(text: str) -> IniFile:
 
 
 def unit(name: str, active: str = "active", **more: Any) -> UnitFact:
-    running = {"main_pid": 7, "user": "nova", "interpreter": "/usr/bin/python3"} if active == "active" else {}
+    running = {"user": "nova", "interpreter": "/usr/bin/python3"} if active == "active" else {}
     return UnitFact(name, "loaded", active, "enabled", **{**running, **more})
 
 
@@ -64,7 +68,6 @@ def file(path: str, content: bytes | None) -> FileFact:
     return FileFact(
         path,
         exists=True,
-        real=path,
         sha256=sha256,
         mode=0o640,
         user="root",

@@ -1,0 +1,59 @@
+"""Which bus a project's RPC is on today, by its files: what is drained before a switch, and who is seen there. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployer.ini import IniFile
+from deployer.model.deployment import Deployment, Host, ProjectDeployment
+from deployer.model.secrets import Secret
+from deployer.model.transport_url import TransportURL
+from deployer.model.transports import Transport
+
+
+@dataclass(frozen=True)
+class RpcBus:
+    """A bus as a transport URL names it: `driver` is oslo.messaging's name, `hosts` are in lower case."""
+
+    driver: str
+    hosts: tuple[str, ...]
+    vhost: str
+
+    @classmethod
+    def of(cls, url: Secret) -> RpcBus | None:
+        """Read a transport URL; None when it cannot be read, or names no host."""
+        try:
+            seen = TransportURL.parse(url.reveal())
+        except ValueError:
+            return None
+        hosts = tuple(host.lower() for host, _ in seen.hosts)
+        return cls(seen.driver, hosts, seen.vhost) if hosts else None
+
+    def is_on(self, bus: Transport) -> bool:
+        """Whether it is this transport's, perhaps with other members: driver and vhost, and any host in common."""
+        ours = {host.lower() for host in bus.hosts}
+        return (self.driver, self.vhost) == (bus.driver, bus.vhost) and not ours.isdisjoint(self.hosts)
+
+    def is_brokers(self, deployment: Deployment) -> bool:
+        """Whether the deployment's RabbitMQ serves it, in whatever vhost."""
+        return self.driver == "rabbit" and not {host.address.lower() for host in deployment.rabbitmq}.isdisjoint(
+            self.hosts
+        )
+
+    def served_by(self, deployment: Deployment) -> tuple[Host, ...]:
+        """Return the hosts of the inventory that serve it; none for a bus that is not ours.
+
+        Whatever group they are in: who goes back to RabbitMQ takes the routers out of theirs first.
+        """
+        return tuple(host for host in deployment.hosts.values() if host.address.lower() in self.hosts)
+
+
+def rpc_bus(ini: IniFile) -> RpcBus | None:
+    """Return the bus that a service's file names for RPC, None when it names none that can be read."""
+    return RpcBus.of(Secret(ini.get("DEFAULT", "transport_url") or ""))
+
+
+def rpc_topics(project: ProjectDeployment) -> tuple[str, ...]:
+    """Return every RPC topic that the project's servers take work from: those whose queues must be empty."""
+    units = project.project.units
+    return tuple(dict.fromkeys(topic for unit in units for topic in (*unit.topics, *unit.inner)))

@@ -1,0 +1,120 @@
+"""The cell mappings that move with nova: one nova host writes them into the database that all share. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.masking import mask
+from deployer.model.secrets import Secret
+from deployer.model.transport_url import TransportURL
+from deployer.model.transports import Transport
+from deployer.plan.bus_today import RpcBus
+from deployer.plan.cells import CellMapping
+from deployer.plan.checks import Witness, witnesses
+from deployer.plan.observed import HostFacts
+from deployer.plan.service_file import read_service_file
+from deployer.plan.steps import Intent
+
+CELL0 = "00000000-0000-0000-0000-000000000000"
+"""The cell of instances that were never scheduled; it has no bus (nova/objects/cell_mapping.py, CELL0_UUID)."""
+
+
+@dataclass(frozen=True)
+class CellMoves:
+    """The intents by host (none, or one's), and a line for people for each mapping that moves or is left elsewhere."""
+
+    intents: dict[str, tuple[Intent, ...]]
+    lines: tuple[str, ...] = ()
+
+
+def cells_witness(project: ProjectDeployment, facts: Mapping[str, HostFacts]) -> Witness | None:
+    """Return the unit that reads and writes the cell mappings: of the first host that knows the API database."""
+    if not project.project.cells:
+        return None
+    hosts = [facts[host.name] for host in project.hosts]
+    knowing = [fact for fact in hosts if read_service_file(fact, project).get("api_database", "connection")]
+    return next(iter(witnesses(project, knowing)), None)
+
+
+def cells_request(project: ProjectDeployment, witness: Witness) -> dict[str, Any]:
+    """Return the agent's `cells` arguments."""
+    unit = witness.unit
+    return {
+        "interpreter": unit.interpreter,
+        "user": unit.user,
+        "config_files": unit.options("--config-file") or list(project.project.files),
+        "config_dirs": unit.options("--config-dir"),
+    }
+
+
+def plan_cells(
+    deployment: Deployment, project: ProjectDeployment, rpc: Transport, facts: Mapping[str, HostFacts]
+) -> CellMoves:
+    """Return the mappings that must name `rpc` from now on; empty where they were not read."""
+    witness = cells_witness(project, facts)
+    if witness is None or facts[witness.host].cells is None:
+        return CellMoves({})
+    files = {host.name: read_service_file(facts[host.name], project) for host in project.hosts}
+    today = {name: Secret(ini.get("DEFAULT", "transport_url") or "") for name, ini in files.items()}
+    ours = _Ours(deployment, rpc, frozenset(filter(None, map(RpcBus.of, today.values()))))
+    moving, lines = _sort(facts[witness.host].cells or (), today[witness.host], ours)
+    if not moving:
+        return CellMoves({}, lines)
+    args = {**cells_request(project, witness), "mappings_b64": _b64(moving, rpc.url())}
+    reason = f"move {len(moving)} cell mapping{'s' * (len(moving) > 1)} of {project.name}"
+    return CellMoves({witness.host: (Intent("nova.cells", args, reason),)}, lines)
+
+
+@dataclass(frozen=True)
+class _Ours:
+    """What tells a cell on nova's own bus from one that the operator put on another."""
+
+    deployment: Deployment
+    rpc: Transport
+    today: frozenset[RpcBus]
+
+    def has(self, url: Secret) -> bool:
+        """Whether a URL is of the bus that nova's files name, or of one that the deployment made for nova."""
+        bus = RpcBus.of(url)
+        if bus is None:
+            return False
+        if any(_same_bus(bus, one) for one in self.today):
+            return True
+        user = TransportURL.parse(url.reveal()).user
+        return (bus.vhost, user) == (self.rpc.vhost, self.rpc.user) and bool(bus.served_by(self.deployment))
+
+    def is_new(self, url: Secret) -> bool:
+        """Whether a URL is that of the planned bus; only TLS makes the query matter."""
+        try:
+            seen, wanted = (TransportURL.parse(one.reveal()) for one in (url, self.rpc.url()))
+        except ValueError:
+            return False
+        return seen == wanted or (not self.rpc.tls and replace(seen, query=wanted.query) == wanted)
+
+
+def _sort(cells: Iterable[CellMapping], today: Secret, ours: _Ours) -> tuple[list[CellMapping], tuple[str, ...]]:
+    moving, lines = [], []
+    for cell in cells:
+        before = cell.used(today)
+        if cell.uuid == CELL0 or before.reveal().startswith("none:") or ours.is_new(cell.used(ours.rpc.url())):
+            continue
+        name, shown = cell.name or cell.uuid, mask(before.reveal())
+        if ours.has(before):
+            moving.append(cell)
+            lines.append(f"cell {name}: {shown} becomes {mask(ours.rpc.url().reveal())}")
+        else:
+            lines.append(f"cell {name} stays on {shown}: that is not the bus of nova's own files")
+    return moving, tuple(lines)
+
+
+def _same_bus(one: RpcBus, other: RpcBus) -> bool:
+    return (one.driver, set(one.hosts), one.vhost) == (other.driver, set(other.hosts), other.vhost)
+
+
+def _b64(cells: Iterable[CellMapping], url: Secret) -> str:
+    return base64.b64encode(json.dumps({cell.uuid: url.reveal() for cell in cells}).encode()).decode()
