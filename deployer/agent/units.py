@@ -15,11 +15,14 @@ from deployer.agent.run import environment, run
 from deployer.agent.types import Json
 
 SHOW_TIMEOUT = 60.0
-_PROPERTIES = "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,ExecStart,Environment,Result"
+_PROPERTIES = (
+    "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,Result,ExecStart,Environment,EnvironmentFiles"
+)
 _SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
 _STARTED_PROGRAM = re.compile(r"path=(/\S+)")
 # oslo.config's environment source: OS_GROUP__OPTION comes before every file.
 _OVERRIDE = re.compile(r"(?<![A-Za-z0-9_])(OS_[A-Z0-9_]+?__[A-Z0-9_]+)=")
+_ENVIRONMENT_FILE = re.compile(r"(/.*) \(ignore_errors=(?:yes|no)\)")
 _TITLE = re.compile(r"\S+: master process \[(.+)\]")  # cotyledon puts its sys.argv there: ceilometer, octavia
 
 
@@ -30,8 +33,8 @@ def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
     full = {name: full_name(name) for name in names}
     argv = ["systemctl", "show", "--no-pager", "-p", _PROPERTIES, "--", *full.values()]
     answer = run(argv, SHOW_TIMEOUT)
-    if not answer.ok:
-        raise RefusedError(f"systemctl show failed: {answer.output[-500:]}", "Only hosts run by systemd are managed")
+    if not answer.ok:  # its stdout may have a unit's environment, values and all
+        raise RefusedError(f"systemctl show failed: {answer.stderr[-500:]}", "Only hosts run by systemd are managed")
     blocks = [_properties(block) for block in answer.stdout.split("\n\n") if block.strip()]
     known = {name: block for block in blocks for name in [block["Id"], *block.get("Names", "").split()]}
     return {name: known.get(unit, {"LoadState": "not-found"}) for name, unit in full.items()}
@@ -43,7 +46,12 @@ def full_name(name: str) -> str:
 
 
 def _properties(block: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    """Return one unit's properties; the lines of one that is repeated (EnvironmentFiles) are joined."""
+    found: dict[str, str] = {}
+    for line in block.splitlines():
+        name, _, value = line.partition("=")
+        found[name] = f"{found[name]}\n{value}" if name in found else value
+    return found
 
 
 def facts(names: Sequence[str]) -> dict[str, Json]:
@@ -68,30 +76,33 @@ def _facts(properties: dict[str, str]) -> Json:
 
 def _argv(pid: int) -> list[str]:
     """Return the process's command line, read out of its title if need be; empty when it is gone."""
-    try:
-        content = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return []
-    text = content.decode("utf-8", "replace").rstrip("\0")
+    text = _text(f"/proc/{pid}/cmdline").rstrip("\0")
     title = _TITLE.fullmatch(text)
     return title.group(1).split() if title else text.split("\0") if text else []
 
 
 def _environment(pid: int, properties: dict[str, str]) -> list[str]:
-    """Return the names of the process's variables that override its files; of a stopped unit's, those systemd sets."""
-    try:
-        content = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        content = b""
-    entries = [*content.decode("utf-8", "replace").split("\0"), properties.get("Environment", "")]
+    """Return the names of the variables that override a service's files.
+
+    From systemd too: a process that rewrote its title wrote over its environment in /proc.
+    """
+    files = _ENVIRONMENT_FILE.findall(properties.get("EnvironmentFiles", ""))
+    lines = [line for path in files for line in _text(path).splitlines() if not line.lstrip().startswith(("#", ";"))]
+    entries = [*_text(f"/proc/{pid}/environ").split("\0"), properties.get("Environment", ""), *lines]
     return sorted({name for entry in entries for name in _OVERRIDE.findall(entry)})
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _started(pid: int) -> float | None:
     """Return when the process began (seconds since the epoch, to a clock tick): field 22 of proc_pid_stat(5)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if not fields:
         return None
     since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
@@ -99,10 +110,7 @@ def _started(pid: int) -> float | None:
 
 def _owner(pid: int) -> str:
     """Return the process's effective user; the owner of /proc/PID may be root for one that gave root up."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return ""
+    status = _text(f"/proc/{pid}/status")
     uids = next((line.split() for line in status.splitlines() if line.startswith("Uid:")), [])
     return user_name(int(uids[2])) if len(uids) > 2 else ""
 

@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import Any
 
 MARK = "hybridmsg-probe "
-_CREDENTIALS = re.compile(r"://\S*@")
+_CREDENTIALS = re.compile(r"[^\s:]+:\S*@")  # of a malformed URL too
 
 
 def main() -> None:
@@ -50,7 +50,8 @@ def _engine(request: dict[str, Any]) -> Any:
     )
     # Else an unreachable database is asked for 100 s before it is an error.
     conf.set_override("max_retries", 0, group="api_database")
-    api.configure(conf)
+    # nova.db.api.api.configure() wants its profiler set up as well.
+    api.context_manager.configure(**dict(conf.api_database.items()))
     return api.context_manager.writer.get_engine()
 
 
@@ -85,7 +86,7 @@ def _cells(connection: Any) -> list[dict[str, Any]]:
 def _describe(error: Exception) -> str:
     """Return the error's first line: SQLAlchemy has the statement with its parameters, URLs, on the later ones."""
     lines = str(error).splitlines() or [""]
-    return _CREDENTIALS.sub("://***@", f"{type(error).__name__}: {lines[0]}")
+    return _CREDENTIALS.sub("***@", f"{type(error).__name__}: {lines[0]}")
 
 
 if __name__ == "__main__":
