@@ -1,7 +1,8 @@
 """Logs in to an AMQP 1.0 router by SASL PLAIN and leaves: does this password open it?
 
 Only the security layer of the protocol, with the standard library: protocol header, mechanisms, init, outcome
-(OASIS AMQP 1.0, part 5.3). Nothing is opened behind it, so nothing of a router is used up.
+(OASIS AMQP 1.0, part 5.3), and then AMQP's own header: qdrouterd looks only there whether the peer has the TLS that
+it requires. No connection is opened behind it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from deployer.agent import amqp_types
 from deployer.agent.errors import AgentError
 
 _SASL_HEADER = b"AMQP\x03\x01\x00\x00"
+_AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 _MECHANISMS, _INIT, _OUTCOME = 0x40, 0x41, 0x44  # the frames' descriptors
 _LET_IN = 0
 _OUTCOMES: dict[object, str] = {
@@ -23,6 +25,7 @@ _OUTCOMES: dict[object, str] = {
     3: "the router's SASL fails until somebody mends it",
     4: "the router's SASL fails for the moment",
 }
+_CLOSED = "closes the connection during the login: it may want TLS, or none"
 _FRAME_LIMIT = 65536  # bytes; a mechanisms frame has some dozen
 _TLS_ALERT = b"\x15\x03"
 
@@ -61,6 +64,8 @@ def login(endpoint: Endpoint, user: str, password: str, timeout: float) -> None:
         raise LoginError(f"{endpoint}: its certificate is not accepted: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise LoginError(f"{endpoint}: no TLS session: {error.reason or error}") from error
+    except ConnectionResetError as error:
+        raise LoginError(f"{endpoint} {_CLOSED}") from error
     except ConnectionRefusedError as error:
         raise LoginError(f"{endpoint} is not listening") from error
     except socket.timeout as error:  # noqa: UP041 - Python 3.9 has it as a class of its own
@@ -73,7 +78,10 @@ def _handshake(endpoint: Endpoint, plain: socket.socket, user: str, password: st
     if endpoint.tls_ca is None:
         _sasl(endpoint, plain, user, password)
         return
-    context = ssl.create_default_context(cafile=endpoint.tls_ca)
+    try:
+        context = ssl.create_default_context(cafile=endpoint.tls_ca)
+    except (FileNotFoundError, PermissionError) as error:
+        raise LoginError(f"the CA file {endpoint.tls_ca} cannot be read: {error.strerror}") from error
     # A certificate names the host; its loopback, where nobody stands in between, goes without.
     context.check_hostname = not is_loopback(endpoint.host)
     with context.wrap_socket(plain, server_hostname=endpoint.host) as wrapped:
@@ -102,6 +110,9 @@ def _sasl(endpoint: Endpoint, peer: socket.socket, user: str, password: str) -> 
     code = next(iter(_frame(endpoint, peer, _OUTCOME)), None)
     if code != _LET_IN:
         raise CredentialsError(f"{user} is refused: {_OUTCOMES.get(code, f'SASL outcome {code}')}")
+    peer.sendall(_AMQP_HEADER)
+    if _read(endpoint, peer, len(_AMQP_HEADER)) != _AMQP_HEADER:
+        raise LoginError(f"{endpoint} goes on with something else than AMQP 1.0")
 
 
 def _other_protocol(header: bytes) -> str:
@@ -117,7 +128,7 @@ def _read(endpoint: Endpoint, peer: socket.socket, size: int) -> bytes:
     while len(content) < size:
         chunk = peer.recv(size - len(content))
         if not chunk:
-            raise LoginError(f"{endpoint} closes the connection during the login")
+            raise LoginError(f"{endpoint} {_CLOSED}")
         content += chunk
     return content
 

@@ -26,6 +26,7 @@ from importlib import import_module
 from typing import Any
 
 MARK = "hybridmsg-probe "
+OWN = "hybridmsg-"  # how the containers of this program are called: no view shows them
 PAGE = 500  # rows of one answer
 MANAGEMENT = "$management"
 TYPE = "org.apache.qpid.dispatch."
@@ -51,7 +52,7 @@ class Management:
 
     def __init__(self, request: Row) -> None:
         self._deadline = time.monotonic() + float(request["timeout"])
-        self.connection = _connect(request, request["routers"][0], float(request["timeout"]))
+        self.connection = _connect(request, request["routers"][0], _container())
         self._client = import_module("proton.utils").SyncRequestResponse(self.connection, MANAGEMENT)
 
     def call(self, operation: str, body: Any = None, **properties: Any) -> Any:
@@ -76,7 +77,13 @@ class Management:
                 return rows
 
 
-def _connect(request: Row, router: list[Any], timeout: float, container: Any = None) -> Any:
+def _container() -> Any:
+    container = import_module("proton.reactor").Container()
+    container.container_id = OWN + uuid.uuid4().hex  # proton 0.37 does not take it as an argument
+    return container
+
+
+def _connect(request: Row, router: list[Any], container: Any) -> Any:
     """Log in to one router by SASL PLAIN."""
     proton = import_module("proton")
     host, port = router
@@ -89,7 +96,7 @@ def _connect(request: Row, router: list[Any], timeout: float, container: Any = N
         domain.set_peer_authentication(verified)
     return import_module("proton.utils").BlockingConnection(
         f"{'amqps' if domain else 'amqp'}://{address}",
-        timeout=timeout,
+        timeout=float(request["timeout"]),
         container=container,
         ssl_domain=domain,
         user=request["user"],
@@ -103,7 +110,8 @@ def _view(request: Row) -> Row:
     """Return the router as it tells it."""
     node = Management(request)
     [router] = node.query("router", ["id", "mode", "version"])
-    connections = node.query("connection", ["identity", "container", "user", "host", "role"])
+    asked = node.query("connection", ["identity", "container", "user", "host", "role"])
+    connections = [row for row in asked if not (row["container"] or "").startswith(OWN)]
     containers = {row.pop("identity"): row["container"] for row in connections}
     view = {
         **router,
@@ -131,18 +139,18 @@ def _entities(node: Management, kind: str) -> list[Row]:
 
 
 def _links(node: Management, containers: dict[str, str]) -> list[Row]:
-    """Return the links of peers; a link of a connection that came after the connections were read has no container."""
+    """Return the links of the connections, by the containers' names."""
     asked = ["connectionId", "linkType", "linkDir", "owningAddr", "undeliveredCount", "unsettledCount"]
     return [
         {
-            "container": containers.get(row["connectionId"]) or "",
+            "container": containers[row["connectionId"]],
             "dir": row["linkDir"],
             "address": _address(row["owningAddr"] or ""),
             "undelivered": row["undeliveredCount"],
             "unsettled": row["unsettledCount"],
         }
         for row in node.query("router.link", asked)
-        if row["linkType"] == "endpoint"
+        if row["linkType"] == "endpoint" and row["connectionId"] in containers
     ]
 
 
@@ -204,12 +212,10 @@ class Mesh:
         self._deadline = time.monotonic() + float(request["timeout"])
         self._rounds = int(request["rounds"])
         self._address = FANOUT + uuid.uuid4().hex
-        container = proton.Container()
-        self._connections = []
-        self.problem = ""
+        container = _container()
+        self._connections: list[Any] = []
         for router in request["routers"]:
-            connection = _connect(request, router, float(request["timeout"]), container)
-            self._connections.append(connection)
+            self._connections.append(_connect(request, router, container))
         self._receivers = [one.create_receiver(self._address, credit=CREDIT) for one in self._connections]
         self._senders = [one.create_sender(self._address, options=proton.AtMostOnce()) for one in self._connections]
         self._hosts = [host for host, _port in request["routers"]]
@@ -290,6 +296,8 @@ def main() -> None:
     request = json.loads(sys.stdin.buffer.readline())
     try:
         answer = {"problem": "", **ACTIONS[request["action"]](request)}
+    except Refusal as refusal:
+        answer = {"problem": str(refusal)}
     except Exception as error:  # noqa: BLE001 - whatever a library raises is the finding
         answer = {"problem": f"{type(error).__name__}: {error}"}
     sys.stdout.write(f"\n{MARK}{json.dumps(answer)}\n")
