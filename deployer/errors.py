@@ -12,6 +12,8 @@ HybridmsgError                    1
 │   ├── StalePlan                 6   the host no longer is what the plan was made from
 │   └── StepFailed                3   the agent could not carry a step out
 ├── HostsFailed                 3-6   several hosts failed: their exit code where they share one, else 3
+├── DrainTimeout                  3   a project's bus did not become idle in time: its callers run again as before
+├── LeftoverMessages              3   old RPC queues hold messages that would be executed hours late
 ├── GateFailed                    3   a service does not answer on the bus
 ├── UndoFailed                    3   a project could not be put back: it stands between old and new
 ├── UnfinishedRun                 1   an earlier run was cut off and must be rolled back first
@@ -155,6 +157,30 @@ class GateFailed(HybridmsgError):
     def __init__(self, project: str, silent: list[Silence]) -> None:
         self.project, self.silent = project, silent
         super().__init__("\n".join(str(one) for one in silent))
+
+
+class DrainTimeout(HybridmsgError):
+    """Work in flight did not end in time; nothing was committed. `left` says what was still there, a line each."""
+
+    exit_code = 3
+
+    def __init__(self, project: str, seconds: float, left: list[str]) -> None:
+        self.project, self.seconds, self.left = project, seconds, left
+        what = "\n".join(f"  {line}" for line in left)
+        remedy = "Wait until it is done, or give it longer: timeouts.drain in defaults.yaml"
+        super().__init__(f"{project}: its bus is not idle after {seconds:g} s:\n{what}\n{remedy}")
+
+
+class LeftoverMessages(HybridmsgError):
+    """RPC queues that a project would come back to hold messages; `queues` maps vhost/queue to their number."""
+
+    exit_code = 3
+
+    def __init__(self, project: str, queues: dict[str, int]) -> None:
+        self.project, self.queues = project, queues
+        what = "\n".join(f"  {queue}: {number}" for queue, number in queues.items())
+        problem = f"{project}: old RPC queues hold messages, which its servers would execute now, hours late:\n{what}"
+        super().__init__(f"{problem}\nLook at them, then run again with --purge-leftovers, which deletes them")
 
 
 class UndoFailed(HybridmsgError):

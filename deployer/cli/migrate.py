@@ -15,13 +15,23 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="The same as `plan`.")
 @click.option("--diff", is_flag=True, help="Show the diff of every file before anything changes, passwords masked.")
+@click.option(
+    "--purge-leftovers",
+    is_flag=True,
+    help="Going back to RabbitMQ: delete messages that old RPC queues still hold. Without it they are listed and nothing is done.",
+)
+@click.option("--remove-backends", is_flag=True, help="Remove the routers afterwards; refused while a service is attached.")
 @verb
-def migrate(settings: Settings, *, dry_run: bool, diff: bool) -> int:
-    """Bring every host to what the inventory says: brokers first, then project after project.
+def migrate(
+    settings: Settings, *, dry_run: bool, diff: bool, purge_leftovers: bool, remove_backends: bool
+) -> int:
+    """Bring every host to what the inventory says: brokers and routers first, then project after project.
 
-    After each restart the rollout waits for an answer over the wire. A project that does not answer goes back to what
-    it was, on all its hosts, and the run stops there. A second migrate finds nothing to do. Ctrl-C finishes the step in
-    hand, puts the project in hand back and stops.
+    Hosts in the group qdrouterd take RPC to AMQP 1.0; with none in it RPC is on RabbitMQ. Each project is switched as a
+    whole: its callers stop, its bus becomes idle, all its servers move at once and must answer over the wire, and its
+    callers start again. A project that does not answer goes back to what it was, on all its hosts, and the run stops
+    there. A second migrate finds nothing to do. Ctrl-C finishes the step in hand, puts the project in hand back and
+    stops.
     """
     from deployer.cli.plan import show
     from deployer.report import console, documents
@@ -34,10 +44,18 @@ def migrate(settings: Settings, *, dry_run: bool, diff: bool) -> int:
         if not settings.as_json:
             console.show_plan(found, diff=diff)
 
-    done = carry_out(settings.deployment(), settings.store(), settings.progress(), planned)
+    done = carry_out(
+        settings.deployment(),
+        settings.store(),
+        settings.progress(),
+        planned,
+        purge_leftovers=purge_leftovers,
+        remove_backends=remove_backends,
+    )
     if settings.as_json:
         settings.emit(documents.migration_document(done))
     elif done.run is not None:
         console.show_checks(done.checks, f"Migrated: run {done.run.run}")
+        console.show_pauses(done.pauses)
         click.echo(f"Undo it with: hybridmsg rollback -i {settings.inventory}")
     return 0

@@ -91,6 +91,12 @@ class RunStore:
         if fact.content is not None:
             _write(self._directory(run) / "hosts" / host / "blobs" / str(fact.sha256), fact.content.reveal())
 
+    def kept(self, run: Run, host: str, path: str) -> bytes | None:
+        """Return a file's content as it was before the run, None when the run did not change it."""
+        before = run.files.get(host, {}).get(path, {})
+        copy = self._directory(run) / "hosts" / host / "blobs" / str(before.get("sha256"))
+        return copy.read_bytes() if copy.exists() else None
+
     def runs(self) -> Iterator[Run]:
         """Yield every recorded run, newest first."""
         for path in sorted(self.root.glob("*/run.json"), reverse=True):

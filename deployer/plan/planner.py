@@ -5,13 +5,21 @@ An empty plan is the proof of idempotence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from deployer.errors import ConfigurationError
+from deployer.errors import ConfigurationError, Mistake
 from deployer.model.deployment import Deployment
 from deployer.plan.cluster import ClusterPlan, plan_cluster
-from deployer.plan.projects import Facts, ProjectPlan, plan_projects, unreadable_files
-from deployer.plan.steps import Wave
+from deployer.plan.projects import Facts, ProjectPlan, obstacles, plan_projects
+from deployer.plan.routers import RouterPlan, plan_routers
+from deployer.plan.steps import Intent, Wave
+
+STAGING = "staging"
+"""The scope of what is installed ahead of all switches: it belongs to no project, and no undo takes it back."""
+
+Planned = TypeVar("Planned", ClusterPlan, RouterPlan)
 
 
 @dataclass(frozen=True)
@@ -20,29 +28,47 @@ class Plan:
 
     deployment: Deployment
     brokers: ClusterPlan
+    routers: RouterPlan
     projects: tuple[ProjectPlan, ...]
 
     @property
     def changed(self) -> bool:
         """Whether anything is to be done anywhere."""
-        return bool(self.brokers.waves) or any(project.changed for project in self.projects)
+        backends = self.brokers.waves or self.routers.waves
+        return bool(backends) or any(project.changed for project in self.projects)
+
+    @property
+    def staging(self) -> Wave:
+        """Return what is installed before any service stops; what several projects of a host need is installed once."""
+        intents: dict[str, dict[str, Intent]] = {}
+        for project in self.projects:
+            for host, own in project.clients.items():
+                intents.setdefault(host, {}).update({intent.reason: intent for intent in own})
+        return Wave("install client libraries", STAGING, {host: tuple(own.values()) for host, own in intents.items()})
 
     def waves(self) -> list[Wave]:
         """Return all that is to be done, in order, with what the brokers are expected to need after a first round."""
-        timeout = self.deployment.timeouts.step
-        services = [
-            wave
-            for project in self.projects
-            if project.changed
-            for wave in (project.write_wave(), *project.restart_waves(timeout))
-        ]
-        return [*self.brokers.waves, *self.brokers.expected, *services]
+        switches = [wave for project in self.projects for wave in project.switch_waves()]
+        waves = [*self.brokers.waves, *self.brokers.expected, *self.routers.waves, self.staging, *switches]
+        return [wave for wave in waves if wave.intents]
 
 
 def make_plan(deployment: Deployment, facts: Facts) -> Plan:
     """Return the plan; raises ConfigurationError with every obstacle found. Nothing is touched."""
+    mistakes = obstacles(deployment, facts)
+    brokers = _or_mistakes(plan_cluster, deployment, facts, mistakes)
+    routers = _or_mistakes(plan_routers, deployment, facts, mistakes)
+    if brokers is None or routers is None or mistakes:
+        raise ConfigurationError(mistakes)
+    return Plan(deployment, brokers, routers, tuple(plan_projects(deployment, facts)))
+
+
+def _or_mistakes(
+    plan: Callable[[Deployment, Facts], Planned], deployment: Deployment, facts: Facts, mistakes: list[Mistake]
+) -> Planned | None:
+    """Return a backend's plan, or None once what stands in its way is among the mistakes."""
     try:
-        brokers = plan_cluster(deployment, facts)
+        return plan(deployment, facts)
     except ConfigurationError as error:
-        raise ConfigurationError([*error.mistakes, *unreadable_files(deployment, facts)]) from None
-    return Plan(deployment, brokers, tuple(plan_projects(deployment, facts)))
+        mistakes += error.mistakes
+        return None

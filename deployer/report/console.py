@@ -13,7 +13,7 @@ from rich.text import Text
 from deployer.plan.checks import Check
 from deployer.plan.planner import Plan
 from deployer.plan.steps import Wave
-from deployer.rollout.outcome import Rollback, Status
+from deployer.rollout.outcome import Pause, Rollback, Status
 
 _DIFF_STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
@@ -40,6 +40,10 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
                 out.print(f"      {reason}", markup=False)
     for change in plan.brokers.definitions:
         out.print(f"definitions: {change}", markup=False)
+    for change in plan.routers.changes:
+        out.print(f"routers: {change}", markup=False)
+    for line in (line for project in plan.projects for line in project.lines):
+        out.print(line, markup=False)
     for text, hosts in _diffs(plan) if diff else ():
         out.print()
         out.print(f"[bold]{', '.join(hosts)}[/bold]")
@@ -63,6 +67,12 @@ def show_checks(checks: Sequence[Check], title: str) -> None:
     console().print(f"{len(checks) - failed} of {len(checks)} checks hold.")
 
 
+def show_pauses(pauses: Sequence[Pause]) -> None:
+    """Print how long each project's callers were stopped, and what was lost."""
+    for pause in pauses:
+        console().print(str(pause), markup=False)
+
+
 def show_rollback(done: Rollback) -> None:
     """Print what is as before, and every difference."""
     table = Table(title=f"Rolled back run {done.run.run}", title_justify="left")
@@ -75,7 +85,7 @@ def show_rollback(done: Rollback) -> None:
     if done.checks:
         show_checks(done.checks, "Servers that answered before the run")
     same = sum(one.same for one in done.restored)
-    out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers were left as they are.")
+    out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers and routers were left as they are.")
 
 
 def show_status(found: Status) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError
@@ -27,6 +28,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             for wave in plan.waves()
         ],
         "definitions": list(plan.brokers.definitions),
+        "routers": list(plan.routers.changes),
+        "cells": [line for project in plan.projects for line in project.lines],
         "files": [
             {"host": host, "path": edit.path, "diff": edit.diff()}
             for project in plan.projects
@@ -43,6 +46,7 @@ def migration_document(done: Migration) -> dict[str, Any]:
         "changed": done.run is not None,
         "run": done.run.run if done.run else None,
         "plan": plan_document(done.plan),
+        "pauses": [asdict(pause) for pause in done.pauses],
         "checks": [check.record() for check in done.checks],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -21,6 +21,7 @@ from deployer.plan.checks import (
     witnesses,
 )
 from deployer.plan.expected import RpcServer, active_units
+from deployer.plan.observed import HostFacts
 from deployer.plan.projects import ProjectPlan, notifying_over_ours
 from deployer.rollout.fleet import Fleet
 from tasks.probe import probe_bus
@@ -94,33 +95,35 @@ class Bus:
         answers = self.ask_projects(projects, timeout, notify=True)
         return answers + self._listeners(timeout) + unit_checks(ran, self._fleet.facts)
 
-    def gate(self, plan: ProjectPlan, host: str, timeout: float) -> None:
-        """Let the rollout go on only when what was restarted on `host` is on the bus; raises GateFailed.
+    def gate_servers(self, plan: ProjectPlan, ran: Sequence[HostFacts], timeout: float) -> None:
+        """Let callers start only when every server of the project answers on the planned bus; raises GateFailed.
 
-        RPC servers must answer a ping. A host without any must get a notification round through, and a listener must be
-        attached to its queues on the broker: an active unit proves nothing (it stays active with a wrong password), but
-        one that is not active any more is refused.
+        An active unit proves nothing: it stays active with a wrong password. Servers of no inventory host count too:
+        left on the old bus they would split the project. `ran` holds the project's hosts as they were before it stopped.
+        """
+        asking = witnesses(plan.project, ran)
+        own = {witness.host: [one for one in plan.servers if one.host == witness.host] for witness in asking}
+        others = [server for server in plan.servers if server.host not in own]
+        for witness in asking[:1]:
+            own[witness.host] += others
+        questions = [(plan.project, witness, own[witness.host]) for witness in asking if own[witness.host]]
+        self.must_hold(plan.project.name, self.ask(questions, timeout, notify=False))
+
+    def gate_callers(self, plan: ProjectPlan, ran: Sequence[HostFacts], timeout: float) -> None:
+        """Let the rollout go on only when those that answer no RPC are at work again; raises GateFailed.
+
+        A host without RPC servers must get a notification round through, and a listener must be attached to its queues
+        on the broker. What `ran` before the project stopped must run.
         """
         project = plan.project
-        own = [server for server in plan.servers if server.host == host]
-        asking = witnesses(project, [self._fleet.facts[host]])[:1]
-        checks = self.ask([(project, witness, own) for witness in asking], timeout, notify=not own)
+        serving = {server.host for server in plan.servers}
+        asking = [one for one in witnesses(project, ran) if one.host not in serving]
+        checks = self.ask([(project, witness, ()) for witness in asking], timeout, notify=True)
+        units = {fact.host: {unit.name: {"active": unit.active} for unit in active_units(project, fact)} for fact in ran}
+        self._fleet.observe(project.hosts)
         if project.project.listener is not None:
             checks += self._listeners(timeout)
-        ran = {host: {unit: {"active": self._fleet.facts[host].units[unit].active} for unit in plan.restarts[host]}}
-        self._fleet.observe([self._fleet.deployment.hosts[host]])
-        self.must_hold(project.name, checks + unit_checks(ran, self._fleet.facts))
-
-    def gate_others(
-        self, project: ProjectDeployment, restarted: Container[str], servers: Sequence[RpcServer], timeout: float
-    ) -> None:
-        """Hold the project to its servers on other hosts than those `restarted`, perhaps of no inventory host at all.
-
-        Such a server is still on the old bus when the project moved: left behind it would split the project.
-        """
-        others = [server for server in servers if server.host not in restarted]
-        if others:
-            self.must_hold(project.name, self.ask_projects([(project, others)], timeout, notify=False))
+        self.must_hold(project.name, checks + unit_checks(units, self._fleet.facts))
 
     @staticmethod
     def must_hold(project: str, checks: Sequence[Check]) -> None:

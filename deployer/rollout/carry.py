@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from deployer.journal.runs import Run, RunStore
 from deployer.plan.steps import Step, Wave
@@ -14,23 +17,42 @@ GRACE = 30.0
 """Seconds that a host has to tell of a step that ran into its own deadline."""
 
 
+@dataclass(frozen=True)
+class Done:
+    """One step that a host carried out; `after` is what the agent found then (no content, no secret)."""
+
+    host: str
+    step: Step
+    after: Mapping[str, Any] = field(repr=False)
+
+
 class Carrier:
-    """Carries out the waves of one run; step ids count through all of its hosts."""
+    """Carries out the waves of one run; step ids count through all of its hosts, from `first`."""
 
-    def __init__(self, fleet: Fleet, store: RunStore, run: Run) -> None:
+    def __init__(self, fleet: Fleet, store: RunStore, run: Run, first: int = 1) -> None:
         self._fleet, self._store, self._run = fleet, store, run
-        self._numbers = count(1)
+        self._numbers = count(first)
 
-    def carry(self, wave: Wave) -> None:
+    @property
+    def run(self) -> str:
+        """The name under which hosts journal the steps."""
+        return self._run.run
+
+    def carry(self, wave: Wave) -> list[Done]:
         """Carry one wave out, host after host when it is serial; raises HostsFailed at the first that fails."""
         steps = {
             host: [Step.of(intent, next(self._numbers), wave.scope) for intent in intents]
             for host, intents in wave.intents.items()
         }
         self._keep_before_images(steps)
+        done: list[Done] = []
         for group in ([host] for host in steps) if wave.serial else [list(steps)]:
             own = {host: steps[host] for host in group}
-            self._fleet.run(own, apply_steps, run=self._run.run, steps=own, deadline=self._deadline(own))
+            results = self._fleet.run(own, apply_steps, run=self._run.run, steps=own, deadline=self._deadline(own))
+            for host, result in results.items():
+                outcomes = result.outcomes  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+                done += [Done(host, step, outcome["after"]) for step, outcome in zip(own[host], outcomes, strict=True)]
+        return done
 
     def _keep_before_images(self, steps: Mapping[str, list[Step]]) -> None:
         for host, own in steps.items():
@@ -49,3 +71,11 @@ class Carrier:
             )
             for own in steps.values()
         )
+
+
+def undo_carrier(fleet: Fleet, store: RunStore, run: Run) -> Carrier:
+    """Return what carries out the steps that the undo of a run needs; hosts journal them as a run of its own.
+
+    An undo may be cut off and run again: its steps' numbers begin with the clock, so that no two are the same.
+    """
+    return Carrier(fleet, store, replace(run, run=f"{run.run}-undo"), first=int(time.time() * 1000))

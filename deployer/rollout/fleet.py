@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,15 @@ from deployer.model.deployment import Deployment, Host
 from deployer.model.inventory import load_inventory
 from deployer.nornir_plugins.processor import Progress
 from deployer.nornir_plugins.runner import DeadlineRunner
+from deployer.plan.cell_moves import cells_request, cells_witness
+from deployer.plan.cells import CellMapping
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query
+from deployer.plan.router_facts import RouterFacts
+from deployer.plan.router_query import router_args
+from tasks.cells import read_cells
 from tasks.facts import read_facts
+from tasks.routers import RouterQuery, read_router
 from tasks.steps import lock_host
 
 if TYPE_CHECKING:
@@ -74,11 +81,35 @@ class Fleet:
         return {name: results[name][0] for name in names if name not in errors}, errors
 
     def observe(self, hosts: Iterable[Host] | None = None) -> dict[str, HostFacts]:
-        """Read the facts of some hosts (all by default), one exchange each, and return what is known of all."""
+        """Read the facts of some hosts (all by default), one exchange each, and return what is known of all.
+
+        A host with a router takes one more, for the router's own view.
+        """
         asked = list(self.deployment.hosts.values() if hosts is None else hosts)
         queries = {host.name: facts_query(self.deployment, host, self.facts) for host in asked}
-        self.facts |= self.ask_facts(queries)
+        found = self.ask_facts(queries)
+        routers = self.ask_routers(host.name for host in asked if host in self.deployment.qdrouterd)
+        for host in asked:
+            cells = self.facts[host.name].cells if host.name in self.facts else None
+            self.facts[host.name] = replace(found[host.name], router=routers.get(host.name), cells=cells)
         return self.facts
+
+    def ask_routers(self, hosts: Iterable[str]) -> dict[str, RouterFacts]:
+        """Read what the routers of some hosts are and who is attached."""
+        own = {name: self.deployment.hosts[name] for name in hosts}
+        requests = {name: RouterQuery(router_args(self.deployment, host)) for name, host in own.items()}
+        results = self.run(requests, read_router, requests=requests)
+        return {name: result.router for name, result in results.items()}  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+
+    def observe_cells(self) -> None:
+        """Read nova's cell mappings, which are in its database, through one of its hosts. Needs `facts`."""
+        for project in self.deployment.projects:
+            witness = cells_witness(project, self.facts)
+            if witness is not None:
+                queries = {witness.host: cells_request(project, witness)}
+                answer = self.run(queries, read_cells, queries=queries)[witness.host].cells  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+                cells = tuple(map(CellMapping.of, answer))
+                self.facts[witness.host] = replace(self.facts[witness.host], cells=cells)
 
     def ask_facts(self, queries: Mapping[str, Mapping[str, Any]]) -> dict[str, HostFacts]:
         """Read facts by queries of one's own, host by name."""

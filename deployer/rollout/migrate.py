@@ -1,34 +1,43 @@
-"""Bring the cloud to what its inventory describes: brokers first, then project by project, each proven first."""
+"""Bring the cloud to what its inventory describes: brokers, routers, libraries, then project by project, each proven."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from deployer.errors import Interrupted, UndoFailed, UnfinishedRun
-from deployer.ini import IniFile
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
-from deployer.plan.checks import Check, witnesses
+from deployer.plan.checks import Check
 from deployer.plan.expected import unit_states
 from deployer.plan.planner import Plan, make_plan
 from deployer.plan.projects import ProjectPlan
 from deployer.rollout.backend import bring_brokers
-from deployer.rollout.bus import Bus, Question
-from deployer.rollout.carry import Carrier
+from deployer.rollout.baseline import ask_before, await_baseline
+from deployer.rollout.bus import Bus
+from deployer.rollout.carry import Carrier, undo_carrier
+from deployer.rollout.drain import Drain
 from deployer.rollout.fleet import Fleet
-from deployer.rollout.outcome import Migration
-from deployer.rollout.undo import read_journals, undo_project
+from deployer.rollout.outcome import Migration, Pause
+from deployer.rollout.routers import bring_routers, deserted_routers, remove_routers
+from deployer.rollout.switch import Switch, planned_bus
+from deployer.rollout.undo import Hooks, ProjectUndo, read_journals
 
-BASELINE_TIMEOUT = 8.0
-"""Seconds that a server has to answer on the bus it is on before anything changes."""
 
-
-def migrate(deployment: Deployment, store: RunStore, progress: Progress, planned: Callable[[Plan], None]) -> Migration:
+def migrate(
+    deployment: Deployment,
+    store: RunStore,
+    progress: Progress,
+    planned: Callable[[Plan], None],
+    *,
+    purge_leftovers: bool = False,
+    remove_backends: bool = False,
+) -> Migration:
     """Migrate; `planned` is called with the plan before anything changes.
 
-    A project whose servers do not answer on the new bus goes back as a whole, and the run stops there: GateFailed or
-    HostsFailed. Raises ConfigurationError, HostsFailed of Unreachable or Locked before anything is touched.
+    A project whose servers do not answer on the new bus goes back as a whole, and the run stops there: GateFailed,
+    DrainTimeout or HostsFailed. Raises ConfigurationError, LeftoverMessages (unless `purge_leftovers`), HostsFailed of
+    Unreachable or Locked before anything is touched. `remove_backends` removes routers that left the inventory's group.
     """
     unfinished = next((run for run in store.runs() if run.unfinished), None)
     with Fleet(deployment, progress) as fleet:
@@ -36,20 +45,30 @@ def migrate(deployment: Deployment, store: RunStore, progress: Progress, planned
         fleet.lock(run.run)
         if unfinished is not None:
             raise UnfinishedRun(unfinished.run)
-        plan = make_plan(deployment, fleet.observe())
+        fleet.observe()
+        fleet.observe_cells()
+        plan = make_plan(deployment, fleet.facts)
         planned(plan)
-        if not plan.changed:
-            return Migration(plan)
-        return _Rollout(fleet, store, run, progress).carry_out(plan)
+        rollout = _Rollout(fleet, store, run, progress, purge=purge_leftovers)
+        done = rollout.carry_out(plan) if plan.changed else Migration(plan)
+        if remove_backends:
+            remove_routers(fleet, rollout.carrier, deserted_routers(fleet))
+        return done
 
 
 class _Rollout:
-    def __init__(self, fleet: Fleet, store: RunStore, run: Run, progress: Progress) -> None:
+    def __init__(self, fleet: Fleet, store: RunStore, run: Run, progress: Progress, *, purge: bool) -> None:
         self._fleet, self._store, self._run, self._progress = fleet, store, run, progress
-        self._carrier = Carrier(fleet, store, run)
+        self.carrier = Carrier(fleet, store, run)
+        self._drain = Drain(fleet, progress, purge=purge)
+        self._switch = Switch(fleet, self.carrier, self._drain)
         self._bus = Bus(fleet)
+        self._pauses: list[Pause] = []
 
     def carry_out(self, plan: Plan) -> Migration:
+        for project in plan.projects:
+            if project.changed:
+                self._drain.enter(project.project, planned_bus(plan.deployment, project.project))
         self._record(plan)
         try:
             checks = self._stages(plan)
@@ -63,10 +82,12 @@ class _Rollout:
             self._store.end(self._run, "failed", str(error) or type(error).__name__)
             raise
         self._store.end(self._run, "done")
-        return Migration(plan, self._run, checks)
+        return Migration(plan, self._run, self._pauses, checks)
 
     def _stages(self, plan: Plan) -> list[Check]:
-        bring_brokers(self._fleet, self._carrier)
+        bring_brokers(self._fleet, self.carrier)
+        bring_routers(self._fleet, self.carrier)
+        self.carrier.carry(plan.staging)
         for project in plan.projects:
             if project.changed:
                 self._carry_project(project)
@@ -77,31 +98,32 @@ class _Rollout:
         return checks
 
     def _carry_project(self, plan: ProjectPlan) -> None:
-        self._run.projects.append(plan.project.name)
+        name = plan.project.name
+        self._run.projects.append(name)
         self._store.save(self._run)
-        timeouts = self._fleet.deployment.timeouts
+        self._progress.event("", f"{name}: switching: callers stop, its bus becomes idle, servers move, callers start")
         try:
-            self._carrier.carry(plan.write_wave())
-            for wave in plan.restart_waves(timeouts.step):
-                self._carrier.carry(wave)
-                for host in wave.intents:
-                    self._progress.event(host, f"waiting for {plan.project.name} to answer on the bus")
-                    self._bus.gate(plan, host, timeouts.gate)
-            self._bus.gate_others(plan.project, plan.restarts, plan.servers, timeouts.gate)
+            pause = self._switch.carry(plan)
         except BaseException as error:
             self._undo(plan, error)
             raise
+        self._pauses.append(pause)
+        self._progress.event("", str(pause))
 
     def _undo(self, plan: ProjectPlan, cause: BaseException) -> None:
-        timeouts = self._fleet.deployment.timeouts
+        """Put the whole project back on its old bus; work in flight on the new one has no time to end."""
+        project = plan.project
+        hosts = [host.name for host in project.hosts]
         try:
-            self._progress.event("", f"{cause}\n{plan.project.name}: undoing what this run changed")
-            self._fleet.lock(self._run.run, plan.edits, patience=timeouts.step)
-            journals = read_journals(self._fleet, plan.edits, self._run.run)
-            undo_project(self._fleet, self._run.run, plan.project, journals)
+            self._progress.event("", f"{cause}\n{project.name}: undoing what this run changed")
+            self._fleet.lock(self._run.run, hosts, patience=self._fleet.deployment.timeouts.step)
+            carrier = undo_carrier(self._fleet, self._store, self._run)
+            journals = read_journals(self._fleet, hosts, self._run.run)
+            undo = ProjectUndo(self._fleet, carrier, self._run.run, project, journals)
+            undo.carry_out(Hooks(answered=lambda: await_baseline(self._fleet, self._run, project)))
         except BaseException as error:  # noqa: BLE001 - whatever it was, the project is split
-            raise UndoFailed(plan.project.name, cause, error) from cause
-        self._run.projects.remove(plan.project.name)
+            raise UndoFailed(project.name, cause, error) from cause
+        self._run.projects.remove(project.name)
 
     def _where(self) -> str:
         """Say where an interrupted run stands."""
@@ -116,27 +138,7 @@ class _Rollout:
         for project in plan.projects:
             for host, edit in project.edits.items():
                 run.files.setdefault(host, {})[edit.path] = edit.fact.identity()
-                run.units.setdefault(host, {}).update(unit_states(project.project, facts[host]))
-        run.baseline = self._baseline(plan)
+            for one in project.project.hosts if project.changed else ():
+                run.units.setdefault(one.name, {}).update(unit_states(project.project, facts[one.name]))
+        run.baseline = ask_before(self._fleet, plan)
         self._store.save(run)
-
-    def _baseline(self, plan: Plan) -> list[dict[str, object]]:
-        """Ask every expected server on the bus it is on now: what answers today must answer after a rollback."""
-        questions: list[Question] = []
-        for project in plan.projects:
-            facts = [self._fleet.facts[host.name] for host in project.project.hosts]
-            asking = [one for one in witnesses(project.project, facts) if self._has_bus(project, one.host)]
-            if asking and project.changed:
-                questions.append((project.project, asking[0], project.servers))
-        checks = self._bus.ask(questions, BASELINE_TIMEOUT, notify=False, planned=False)
-        answered = {(check.project, check.target) for check in checks if check.ok}
-        return [
-            {**server.record(), "answered": (server.project, server.address) in answered}
-            for project in plan.projects
-            for server in project.servers
-        ]
-
-    def _has_bus(self, project: ProjectPlan, host: str) -> bool:
-        path = project.project.project.files[0]
-        content = self._fleet.facts[host].files[path].content
-        return content is not None and IniFile.parse(content.reveal(), path).get("DEFAULT", "transport_url") is not None

@@ -12,12 +12,30 @@ from deployer.plan.observed import HostFacts
 from deployer.plan.planner import Plan
 
 
+@dataclass(frozen=True)
+class Pause:
+    """One project's switch: how long its callers were stopped, and how much of that its bus took to become idle (s).
+
+    `killed` names units that did not stop when asked: what they were executing is lost.
+    """
+
+    project: str
+    seconds: float
+    draining: float
+    killed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lost = f"; had to be killed, with what they were executing: {', '.join(self.killed)}" if self.killed else ""
+        return f"{self.project}: its callers paused for {self.seconds:.1f} s, {self.draining:.1f} s of it draining{lost}"
+
+
 @dataclass
 class Migration:
     """What a migration did: `run` is None when there was nothing to do; `checks` is the verification after it."""
 
     plan: Plan
     run: Run | None = None
+    pauses: list[Pause] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
 

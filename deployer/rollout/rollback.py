@@ -6,61 +6,124 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError, Mistake
+from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, Mistake
+from deployer.ini import IniFile
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.nornir_plugins.processor import Progress
-from deployer.plan.checks import Check
-from deployer.plan.expected import RpcServer
+from deployer.plan.bus_today import RpcBus, rpc_bus
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import query
-from deployer.rollout.bus import Bus
+from deployer.rollout.baseline import ask_again, await_baseline
+from deployer.rollout.carry import Carrier, undo_carrier
+from deployer.rollout.drain import Drain
 from deployer.rollout.fleet import Fleet
 from deployer.rollout.outcome import Restored, Rollback
-from deployer.rollout.undo import Journals, read_journals, refuse_stale, undo_project
+from deployer.rollout.routers import remove_routers
+from deployer.rollout.undo import Hooks, Journals, ProjectUndo, read_journals, refuse_stale
 
 
-def rollback(deployment: Deployment, store: RunStore, progress: Progress, *, force: bool = False) -> Rollback:
-    """Undo the newest run that stands, whole projects in reverse order. Brokers stay: other things may use them by now.
+def rollback(
+    deployment: Deployment,
+    store: RunStore,
+    progress: Progress,
+    *,
+    force: bool = False,
+    purge_leftovers: bool = False,
+    remove_backends: bool = False,
+) -> Rollback:
+    """Undo the newest run that stands, whole projects in reverse order, each drained first as in a migration.
 
+    Brokers stay: other things may use them by now. So do routers, unless `remove_backends`.
     Raises NothingToRollBack; HostsFailed of StalePlan when somebody changed a file since (unless `force`);
-    ConfigurationError when a host of the run is no longer in the inventory.
+    LeftoverMessages when old RPC queues hold any (unless `purge_leftovers`); DrainTimeout; ConfigurationError when a
+    host of the run is no longer in the inventory.
     """
     run = store.last_to_undo()
     projects = [project for project in reversed(deployment.projects) if project.name in run.projects]
     _refuse_other_inventory(run, deployment)
     with Fleet(deployment, progress) as fleet:
-        fleet.lock(run.run, run.files)
-        journals = read_journals(fleet, run.files, run.run)
+        fleet.lock(run.run, run.units)
+        journals = read_journals(fleet, run.units, run.run)
         if not force:
             refuse_stale(fleet, projects, journals)
+        carrier = undo_carrier(fleet, store, run)
+        drain = Drain(fleet, progress, purge=purge_leftovers)
+        returns = _Returns(fleet, store, run, journals, carrier, drain)
+        returns.refuse_leftovers(projects)
+        before = run.state
         try:
-            _undo(fleet, run, projects, journals, progress, force=force)
+            returns.carry_out(projects, progress, force=force)
+        except DrainTimeout as error:
+            # The project that did not become idle runs on as it did; those that went before it are back, whole.
+            store.end(run, before, str(error))
+            raise
         except BaseException as error:
             store.end(run, "split", str(error) or type(error).__name__)
             raise
-        done = Rollback(run, _compare(run, fleet), _ask(run, fleet))
-    # What the run changed are the files; a unit that somebody stopped since must not keep older runs out of reach.
-    back = force or all(one.same for one in done.restored if one.what.startswith("/"))
-    store.end(run, "rolled back" if back else "split", None if done.whole else "not all is as before the run")
+        done = Rollback(run, _compare(run, fleet), ask_again(fleet, run, deployment.projects, deployment.timeouts.gate))
+        # What the run changed are the files; a unit that somebody stopped since must not keep older runs out of reach.
+        back = force or all(one.same for one in done.restored if one.what.startswith("/"))
+        store.end(run, "rolled back" if back else "split", None if done.whole else "not all is as before the run")
+        if remove_backends:
+            remove_routers(fleet, carrier, [host.name for host in deployment.qdrouterd])
     return done
 
 
-def _undo(
-    fleet: Fleet, run: Run, projects: list[ProjectDeployment], journals: Journals, progress: Progress, *, force: bool
-) -> None:
-    """Undo project after project; one that fails does not keep the others from going back."""
-    errors: dict[str, HybridmsgError] = {}
-    for project in projects:
-        progress.event("", f"{project.name}: undoing")
-        try:
-            undo_project(fleet, run.run, project, journals, force=force)
-        except HostsFailed as failed:
-            # A host's first error is the cause of those that follow.
-            errors = failed.errors | errors
-            _take_again(fleet, run, failed.errors)
-    if errors:
-        raise HostsFailed(errors)
+class _Returns:
+    """The way back of each project of one run."""
+
+    def __init__(
+        self, fleet: Fleet, store: RunStore, run: Run, journals: Journals, carrier: Carrier, drain: Drain
+    ) -> None:
+        self._fleet, self._store, self._run, self._journals = fleet, store, run, journals
+        self._carrier, self._drain = carrier, drain
+
+    def refuse_leftovers(self, projects: Iterable[ProjectDeployment]) -> None:
+        """Raise LeftoverMessages before anything is touched when a project would come back to old messages."""
+        self._fleet.observe()
+        for project in projects:
+            self._drain.enter(project, self._bus_before(project))
+
+    def carry_out(self, projects: Iterable[ProjectDeployment], progress: Progress, *, force: bool) -> None:
+        """Undo project after project; one that fails does not keep the others from going back."""
+        errors: dict[str, HybridmsgError] = {}
+        for project in projects:
+            progress.event("", f"{project.name}: undoing: callers stop, its bus becomes idle, servers go back")
+            hosts = [host.name for host in project.hosts]
+            journals = {host: entries for host, entries in self._journals.items() if host in hosts}
+            undo = ProjectUndo(self._fleet, self._carrier, self._run.run, project, journals, force=force)
+            try:
+                undo.carry_out(self._hooks(project))
+            except HostsFailed as failed:
+                # A host's first error is the cause of those that follow.
+                errors = failed.errors | errors
+                _take_again(self._fleet, self._run, failed.errors)
+            else:
+                self._run.projects.remove(project.name)
+                self._store.save(self._run)
+        if errors:
+            raise HostsFailed(errors)
+
+    def _hooks(self, project: ProjectDeployment) -> Hooks:
+        def purge() -> None:
+            for wave in self._drain.enter(project, self._bus_before(project)):
+                self._carrier.carry(wave)
+
+        return Hooks(
+            drained=lambda: self._drain.wait(project),
+            before_start=purge,
+            answered=lambda: await_baseline(self._fleet, self._run, project),
+        )
+
+    def _bus_before(self, project: ProjectDeployment) -> RpcBus | None:
+        """Return the bus that the project's RPC was on before the run, by the before-images kept here."""
+        path = project.project.files[0]
+        for host in project.hosts:
+            content = self._store.kept(self._run, host.name, path)
+            if content is not None:
+                return rpc_bus(IniFile.parse(content, path))
+        return None
 
 
 def _take_again(fleet: Fleet, run: Run, hosts: Iterable[str]) -> None:
@@ -91,13 +154,13 @@ def _refuse_other_inventory(run: Run, deployment: Deployment) -> None:
 
 
 def _compare(run: Run, fleet: Fleet) -> list[Restored]:
-    queries = {host: query(files, run.units[host]) for host, files in run.files.items()}
+    queries = {host: query(run.files.get(host, ()), units) for host, units in run.units.items()}
     facts = fleet.ask_facts(queries)
-    return [one for host in run.files for one in [*_files(run, facts[host]), *_units(run, facts[host])]]
+    return [one for host in run.units for one in [*_files(run, facts[host]), *_units(run, facts[host])]]
 
 
 def _files(run: Run, facts: HostFacts) -> list[Restored]:
-    recorded = run.files[facts.host].items()
+    recorded = run.files.get(facts.host, {}).items()
     return [_same(facts.host, path, before, facts.files[path].identity()) for path, before in recorded]
 
 
@@ -109,15 +172,3 @@ def _units(run: Run, facts: HostFacts) -> list[Restored]:
 def _same(host: str, what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Restored:
     differs = [f"{key} was {before[key]}, is {now[key]}" for key in before if before[key] != now[key]]
     return Restored(host, what, not differs, "; ".join(differs) or "as before")
-
-
-def _ask(run: Run, fleet: Fleet) -> list[Check]:
-    """Ask again whoever answered before the run; where nobody did, there was no bus to go back to."""
-    answered = [RpcServer.of(entry) for entry in run.baseline if entry["answered"]]
-    questions = [
-        (project, [server for server in answered if server.project == project.name])
-        for project in fleet.deployment.projects
-        if any(server.project == project.name for server in answered)
-    ]
-    fleet.observe({host for project, _ in questions for host in project.hosts})
-    return Bus(fleet).ask_projects(questions, fleet.deployment.timeouts.gate, notify=False, planned=False)

@@ -1,38 +1,38 @@
-"""Put a project back on all its hosts, from the hosts' own journals: its files first, then what runs on them."""
+"""Put a project back on all its hosts: callers stop, servers stop, files and cells go back, servers start, callers start.
+
+What to put back is the hosts' own journals' word. What has to stop first is whatever runs now, and is journaled as a run
+of its own (`RUN-undo`), so that an undo that is cut off can be run again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.errors import HostsFailed, HybridmsgError, StalePlan
-from deployer.model.deployment import Host, ProjectDeployment
+from deployer.errors import DrainTimeout, HostsFailed, HybridmsgError, StalePlan
+from deployer.model.deployment import ProjectDeployment
 from deployer.plan.expected import active_units
-from deployer.plan.observed import HostFacts
 from deployer.plan.query import query
-from deployer.plan.steps import Intent, Step
+from deployer.plan.steps import Intent, Wave
+from deployer.rollout.carry import Carrier
 from deployer.rollout.fleet import Fleet
-from tasks.steps import apply_steps, read_history, undo_steps
+from tasks.steps import read_history, undo_steps
 
 Entry = Mapping[str, Any]
 Journals = Mapping[str, list[Entry]]
 
 _FILES = frozenset({"file.write"})
-_UNITS = frozenset({"unit.restart", "unit.start", "unit.stop", "unit.enable"})
+_CONTENT = _FILES | {"nova.cells"}
 
 
 def read_journals(fleet: Fleet, hosts: Iterable[str], run: str) -> dict[str, list[Entry]]:
-    """Return, by host, the last line of each step of the run, oldest first; `began` is the time of its first line."""
+    """Return, by host, the last line of each step of the run, oldest first."""
     results = fleet.run(hosts, read_history, run=run)
     journals = {}
     for host, result in results.items():
-        steps: dict[str, Entry] = {}
-        for one in result.runs:  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
-            for entry in one["entries"]:
-                first = steps.get(entry["step"], {"began": entry["at"]})
-                steps[entry["step"]] = {**entry, "began": first["began"]}
-        journals[host] = list(steps.values())
+        lines = [entry for one in result.runs for entry in one["entries"]]  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+        journals[host] = list({entry["step"]: entry for entry in lines}.values())
     return journals
 
 
@@ -56,82 +56,123 @@ def refuse_stale(fleet: Fleet, projects: Iterable[ProjectDeployment], journals: 
         raise HostsFailed(stale)
 
 
-def undo_project(
-    fleet: Fleet, run: str, project: ProjectDeployment, journals: Journals, *, force: bool = False
-) -> None:
-    """Undo what the run did for the project: files on all hosts first, then units, host after host.
-
-    A host that fails does not keep the others from going back; raises HostsFailed with all that failed, at the end.
+@dataclass(frozen=True)
+class Hooks:
+    """What the order waits for: `drained` before servers stop (DrainTimeout gives the undo up, nothing was put back),
+    `before_start` once files are back and nothing runs, `answered` before callers start.
     """
-    own = {host: _of(entries, {_scope(project)}, _FILES | _UNITS) for host, entries in journals.items()}
-    deadline = fleet.deployment.timeouts.step
-    errors: dict[str, HybridmsgError] = {}
-    files = _ids(own, _FILES)
-    errors |= fleet.attempt(files, undo_steps, run=run, steps=files, force=force, deadline=deadline)[1]
-    # A unit on files that are not put back would only be restarted in vain, and hide the error that came first.
-    units = {host: steps for host, steps in _ids(own, _UNITS).items() if host not in errors}
-    for host, steps in units.items():
-        arguments = {"run": run, "steps": {host: steps}, "force": force, "deadline": deadline * (len(steps) + 1)}
-        errors |= fleet.attempt([host], undo_steps, **arguments)[1]
-    errors = _restart_late_starters(fleet, run, project, own) | errors
-    if errors:
-        raise HostsFailed(errors)
+
+    drained: Callable[[], None] = lambda: None
+    before_start: Callable[[], None] = lambda: None
+    answered: Callable[[], None] = lambda: None
 
 
-def _restart_late_starters(
-    fleet: Fleet, run: str, project: ProjectDeployment, journals: Journals
-) -> dict[str, HybridmsgError]:
-    """Restart units that somebody else started while the run's files were in place: they still run on those."""
-    began = {
-        host: min(datetime.fromisoformat(entry["began"]).timestamp() for entry in entries if entry["kind"] in _FILES)
-        for host, entries in journals.items()
-        if any(entry["kind"] in _FILES for entry in entries)
-    }
-    errors: dict[str, HybridmsgError] = {}
-    for host in [one for one in project.hosts if one.name in began]:
-        errors |= _restart_late_starters_of(host, fleet, run, project, began[host.name])
-    return errors
+@dataclass
+class ProjectUndo:
+    """The undo of one project of one run on the hosts of `journals`; `errors` has the first of each host that failed."""
+
+    fleet: Fleet
+    carrier: Carrier
+    run: str
+    project: ProjectDeployment
+    journals: Journals
+    force: bool = False
+    errors: dict[str, HybridmsgError] = field(default_factory=dict)
+
+    def carry_out(self, hooks: Hooks) -> None:
+        """Undo what the run did for the project; a host that fails does not keep the others from going back.
+
+        Raises HostsFailed with all that failed, at the end; DrainTimeout before anything is put back.
+        """
+        stops = _Stops(self)
+        if self._changed():
+            stops.stop(servers=False)
+            try:
+                hooks.drained()
+            except DrainTimeout:
+                stops.start(servers=False)
+                raise
+            stops.stop(servers=True)
+            self._undo(lambda entry: entry["kind"] in _CONTENT | {"unit.start"})
+            hooks.before_start()
+        stops.start(servers=True)
+        hooks.answered()
+        stops.start(servers=False)
+        if self.errors:
+            raise HostsFailed(self.errors)
+
+    def _changed(self) -> bool:
+        """Whether the run changed what the project's units read; else they are what runs, or are to start as they are."""
+        return any(
+            entry["kind"] in _CONTENT and _stands(entry) for entries in self._own().values() for entry in entries
+        )
+
+    def _own(self) -> dict[str, list[Entry]]:
+        scope = _scope(self.project)
+        return {host: [one for one in entries if one["scope"] == scope] for host, entries in self.journals.items()}
+
+    def _undo(self, wanted: Callable[[Entry], bool]) -> None:
+        self.undo_entries(self.run, self._own(), wanted)
+
+    def undo_entries(self, run: str, journals: Journals, wanted: Callable[[Entry], bool]) -> None:
+        """Undo the steps of a run that stand and are wanted, on all hosts that have not failed, at once."""
+        steps = {
+            host: [one["step"] for one in entries if _stands(one) and wanted(one)]
+            for host, entries in journals.items()
+            if host not in self.errors
+        }
+        steps = {host: own for host, own in steps.items() if own}
+        deadline = self.fleet.deployment.timeouts.step * (1 + max(map(len, steps.values()), default=0))
+        failed = self.fleet.attempt(steps, undo_steps, run=run, steps=steps, force=self.force, deadline=deadline)[1]
+        # A host's first error is the cause of those that follow.
+        self.errors = failed | self.errors
 
 
-def _restart_late_starters_of(
-    host: Host, fleet: Fleet, run: str, project: ProjectDeployment, written: float
-) -> dict[str, HybridmsgError]:
-    timeout = fleet.deployment.timeouts.step
-    try:
-        late = _started_between(project, fleet.observe([host])[host.name], written)
-        intents = [Intent("unit.restart", {"unit": unit, "timeout": timeout}, f"restart {unit}") for unit in late]
-        steps = [Step.of(intent, place, f"undo:{project.name}") for place, intent in enumerate(intents, 1)]
-        own = {host.name: steps} if steps else {}
-        fleet.run(own, apply_steps, run=f"{run}-undo", steps=own, deadline=timeout * (len(steps) + 1))
-    except HostsFailed as failed:
-        return failed.errors
-    return {}
+class _Stops:
+    """The project's units, stopped for the undo and started after it."""
+
+    def __init__(self, undo: ProjectUndo) -> None:
+        self._undo = undo
+        self._hosts = [host for host in undo.project.hosts if host.name in undo.journals]
+
+    def stop(self, *, servers: bool) -> None:
+        """Stop what runs now, whoever started it: it runs on the files that are to go."""
+        undo = self._undo
+        facts, timeout = undo.fleet.observe(self._hosts), undo.fleet.deployment.timeouts.step
+        intents: dict[str, tuple[Intent, ...]] = {}
+        for host in [one.name for one in self._hosts if one.name not in undo.errors]:
+            units = [unit.name for unit in active_units(undo.project, facts[host])]
+            own = [unit for unit in units if _is_server(undo.project, unit) == servers]
+            intents[host] = tuple(Intent("unit.stop", {"unit": unit, "timeout": timeout}, f"stop {unit}") for unit in own)
+        intents = {host: own for host, own in intents.items() if own}
+        try:
+            undo.carrier.carry(Wave(f"{undo.project.name}: stop", _scope(undo.project), intents))
+        except HostsFailed as failed:
+            undo.errors = failed.errors | undo.errors
+
+    def start(self, *, servers: bool) -> None:
+        """Start what was stopped, by the run or for its undo, on every host whose files are back."""
+        undo = self._undo
+        names = [host.name for host in self._hosts if host.name not in undo.errors]
+        stopped = read_journals(undo.fleet, names, undo.carrier.run)
+        for run, journals in ((undo.run, undo.journals), (undo.carrier.run, stopped)):
+            own = {host: _of(entries, {_scope(undo.project)}, {"unit.stop"}) for host, entries in journals.items()}
+            undo.undo_entries(run, own, lambda entry: _is_server(undo.project, entry["target"]) == servers)
 
 
-def _started_between(project: ProjectDeployment, facts: HostFacts, written: float) -> list[str]:
-    """Return the units that began after the run wrote and before the file was put back (s since the epoch)."""
-    put_back = facts.files[project.project.files[0]].ctime_ns / 1e9
-    units = active_units(project, facts)
-    return [unit.name for unit in units if unit.started is not None and written <= unit.started < put_back]
+def _is_server(project: ProjectDeployment, unit: str) -> bool:
+    """Whether a unit, named with its suffix or without, answers RPC."""
+    return any(unit.removesuffix(".service") in one.names for one in project.project.units if one.role == "server")
 
 
 def _scope(project: ProjectDeployment) -> str:
     return f"project:{project.name}"
 
 
-def _of(entries: Iterable[Entry], scopes: Iterable[str], kinds: frozenset[str]) -> list[Entry]:
+def _of(entries: Iterable[Entry], scopes: Iterable[str], kinds: Iterable[str]) -> list[Entry]:
     return [entry for entry in entries if entry["scope"] in scopes and entry["kind"] in kinds]
 
 
 def _stands(entry: Entry) -> bool:
-    """Whether a step was begun and not undone; a failed restart left a dead unit and stands too."""
+    """Whether a step was begun and not undone; a failed start left a dead unit and stands too."""
     return str(entry["status"]) != "undone"
-
-
-def _ids(journals: Journals, kinds: frozenset[str]) -> dict[str, list[str]]:
-    """Return, by host, the ids of the steps of these kinds that stand."""
-    found = {
-        host: [entry["step"] for entry in entries if entry["kind"] in kinds and _stands(entry)]
-        for host, entries in journals.items()
-    }
-    return {host: steps for host, steps in found.items() if steps}

@@ -1,0 +1,78 @@
+"""Move one project to its planned bus in the order of `drain`: nothing is in flight towards a server that stops.
+
+A graceful stop loses what was delivered and not begun, on both drivers (a rolling restart fails calls): so callers stop
+first, the bus becomes idle, all servers move at once and answer, and callers come back last.
+"""
+
+from __future__ import annotations
+
+import time
+
+from deployer.errors import HostsFailed, HybridmsgError, StalePlan
+from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.transports import resolve
+from deployer.plan.bus_today import RpcBus
+from deployer.plan.projects import ProjectPlan
+from deployer.plan.steps import Wave
+from deployer.rollout.bus import Bus
+from deployer.rollout.carry import Carrier
+from deployer.rollout.drain import Drain
+from deployer.rollout.fleet import Fleet
+from deployer.rollout.outcome import Pause
+
+
+class Switch:
+    """Carries the switches of one run."""
+
+    def __init__(self, fleet: Fleet, carrier: Carrier, drain: Drain) -> None:
+        self._fleet, self._carrier, self._drain = fleet, carrier, drain
+        self._bus = Bus(fleet)
+
+    def carry(self, plan: ProjectPlan) -> Pause:
+        """Move the project and return how long its callers were stopped.
+
+        Raises StalePlan, DrainTimeout, HostsFailed, GateFailed; what was done until then is the journal's to undo.
+        """
+        self._refuse_stale(plan)
+        # Who can ask, and on whose behalf: while the project is stopped its hosts do not tell.
+        ran = [self._fleet.facts[host.name] for host in plan.project.hosts]
+        gate = self._fleet.deployment.timeouts.gate
+        began = time.monotonic()
+        killed = self._carry(plan.stop_callers_wave())
+        self._drain.wait(plan.project)
+        drained = time.monotonic() - began
+        killed += self._carry(plan.stop_servers_wave())
+        purges = self._drain.enter(plan.project, planned_bus(self._fleet.deployment, plan.project))
+        self._carry(*purges, plan.write_wave(), plan.cells_wave())
+        self._carry(plan.start_servers_wave())
+        self._bus.gate_servers(plan, ran, gate)
+        self._carry(plan.start_callers_wave())
+        pause = time.monotonic() - began
+        self._bus.gate_callers(plan, ran, gate)
+        return Pause(plan.project.name, pause, drained, tuple(killed))
+
+    def _carry(self, *waves: Wave | None) -> list[str]:
+        """Carry the waves out and return the units that had to be killed, as `unit on host`."""
+        return [
+            f"{done.step.args['unit']} on {done.host}"
+            for wave in waves
+            if wave is not None and wave.intents
+            for done in self._carrier.carry(wave)
+            if done.after.get("killed")
+        ]
+
+    def _refuse_stale(self, plan: ProjectPlan) -> None:
+        """Raise HostsFailed of StalePlan when a file is not what the plan was made from: callers need not stop for it."""
+        facts = self._fleet.observe(plan.project.hosts)
+        stale: dict[str, HybridmsgError] = {
+            host: StalePlan(host, f"{edit.path} changed since the plan was made", "Run again")
+            for host, edit in plan.edits.items()
+            if facts[host].files[edit.path].sha256 != edit.fact.sha256
+        }
+        if stale:
+            raise HostsFailed(stale)
+
+
+def planned_bus(deployment: Deployment, project: ProjectDeployment) -> RpcBus | None:
+    """Return the bus that the project's RPC is to be on."""
+    return RpcBus.of(resolve(deployment, project).rpc.url())
