@@ -16,6 +16,7 @@ MOST_ROUTERS = 8
 """As many as were seen to deliver each fanout exactly once, in the steady state and after a loss."""
 
 _SETTINGS: KeyPath = ("data", "hybridmsg", "qdrouterd")
+_PACKAGE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_~:-]*\.(deb|rpm)")
 # user@realm is one name in Cyrus SASL, and a program that is given -x takes it for an option.
 _SASL_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -42,8 +43,9 @@ def _check_package_file(files: InventoryFiles, settings: Settings, directory: Pa
     if named is None:
         return
     path = directory / Path(named).expanduser()
-    if path.suffix not in (".deb", ".rpm"):
-        files.defaults_file.refuse((*_SETTINGS, "package_file"), "is no package: it must end in .deb or .rpm")
+    if not _PACKAGE_FILE.fullmatch(path.name):
+        problem = "is no package: its name is letters, digits and .+_~:- and ends in .deb or .rpm"
+        files.defaults_file.refuse((*_SETTINGS, "package_file"), problem)
     elif not path.is_file():
         problem = f"no such file: {path}. Put the package there, or take the line out to install from a repository"
         files.defaults_file.refuse((*_SETTINGS, "package_file"), problem)

@@ -19,6 +19,8 @@ USERS = "/var/lib/qdrouterd/qdrouterd.sasldb"
 FILES = (CONF, SASL_CONF, PASSWORD)
 """What a router's host is asked for; USERS holds passwords in the clear and never leaves it."""
 
+HEADER = b"# Written by hybridmsg"
+"""How our qdrouterd.conf begins."""
 OURS = "hybridmsg-"
 """How the names of our entities begin: a running router's others are its own, or somebody else's."""
 

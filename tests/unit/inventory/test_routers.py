@@ -90,7 +90,9 @@ def test_a_package_file_is_found_beside_the_inventory(write: Write, tmp_path: Pa
     assert deployment.router.package_file == tmp_path / "q.deb"
 
 
-@pytest.mark.parametrize(("name", "word"), [("gone.deb", "no such file"), ("hosts.yaml", ".deb or .rpm")])
+@pytest.mark.parametrize(
+    ("name", "word"), [("gone.deb", "no such file"), ("hosts.yaml", ".deb or .rpm"), ("a b.deb", "its name")]
+)
 def test_a_package_file_that_is_none_is_named(write: Write, name: str, word: str) -> None:
     directory = write(defaults=settings(f"qdrouterd: {{package_file: {name}}}"))
     check(directory, "defaults.yaml", 5, f"{SETTINGS}.package_file", word)
