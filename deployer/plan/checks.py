@@ -14,7 +14,7 @@ from deployer.plan.observed import HostFacts, UnitFact
 GRACE = 5.0
 """Seconds that the agent gives the probe beyond its own deadline, so that a slow host's answer is not cut off."""
 
-Kind = Literal["rpc", "notification", "listener", "unit"]
+Kind = Literal["rpc", "notification", "listener", "unit", "router", "old bus", "fanout"]
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,13 @@ def unit_checks(recorded: Mapping[str, Mapping[str, Mapping[str, str]]], facts: 
 
 def _elsewhere(bus: Transport, effective: Mapping[str, Any]) -> str:
     """Return where the unit's RPC goes when that is not `bus`, "" when it is or the probe could not tell."""
-    wanted = {f"{host.lower()}:{bus.port}" for host in bus.hosts}
     if "rpc_hosts" not in effective:
         return ""
+    wanted = {f"{host.lower()}:{bus.port}" for host in bus.hosts}
     seen = {str(host).replace("[", "").replace("]", "").lower() for host in effective["rpc_hosts"]}
-    return "" if seen == wanted else ", ".join(sorted(seen)) or "none"
+    if (effective["rpc_driver"], seen) == (bus.driver, wanted):
+        return ""
+    return f"{effective['rpc_driver']} at {', '.join(sorted(seen)) or 'no host'}"
 
 
 def _rpc_check(project: str, host: str, target: dict[str, Any]) -> Check:
