@@ -24,7 +24,7 @@ def observe(args: Json) -> Json:
     answer = access.ask("view", float(args["timeout"])) if args["ask"] else {"problem": ""}
     return {
         "version": packages.versions([args["package"]], packages.manager())[args["package"]],
-        "users": router_users.listed(),
+        "users": router_users.listed(router_users.SASLDB),
         "logins": logins,
         "view": answer.get("view"),
         "problem": answer["problem"],

@@ -47,8 +47,9 @@ class Access:
         try:
             login(self.endpoint, full, password, LOGIN_TIMEOUT)
         except CredentialsError as error:
-            local = is_loopback(self.endpoint.host)
-            return f"{full} is refused: {router_users.why_refused(full)}" if local else error.problem
+            if not is_loopback(self.endpoint.host):
+                return error.problem
+            return f"{full} is refused: {router_users.why_refused(full, router_users.SASLDB)}"
         except LoginError as error:
             return error.problem
         return None

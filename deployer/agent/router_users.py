@@ -20,7 +20,7 @@ TIMEOUT = 30.0  # seconds for one call of saslpasswd2
 PRIVATE = 0o600
 
 
-def listed(db: str = SASLDB) -> list[str]:
+def listed(db: str) -> list[str]:
     """Return the users of a sasldb, like nova@openstack; none when there is no such file or no program to read it."""
     if not Path(db).exists() or not _installed("sasldblistusers2"):
         return []
@@ -28,7 +28,7 @@ def listed(db: str = SASLDB) -> list[str]:
     return sorted(line.rpartition(": ")[0] for line in printed.splitlines() if line.endswith(": userPassword"))
 
 
-def why_refused(user: str, db: str = SASLDB) -> str:
+def why_refused(user: str, db: str) -> str:
     """Return why a router that reads `db` may refuse `user` (with its realm)."""
     try:
         owner = images.user_name(Path(db).stat().st_uid)
