@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab import aptsources, layers, mounts
+from tests.lab import aptsources, debs, layers, mounts
 from tests.lab.cgroups import Cgroup
 from tests.lab.errors import LabError
 from tests.lab.layout import CACHE, STATE
@@ -41,10 +41,18 @@ def ensure(images: Iterable[str]) -> None:
         _STOPPED.clear()
         try:
             with step("images: building"):
-                _build_all(missing, make_kit(_SCRATCH / "kit"))
+                _build_all(missing, _kit(missing))
             _prune()
         finally:
             clear_scratch()
+
+
+def _kit(missing: list[str]) -> Kit:
+    kit = make_kit(_SCRATCH / "kit")
+    debs.stage(kit.directory)
+    if layers.PROTON in missing:
+        debs.stage_proton(kit.directory)
+    return kit
 
 
 def clear_scratch() -> None:
@@ -202,4 +210,7 @@ def _remembered() -> set[str]:
     found: set[str] = set()
     for record in STATE.glob("*/hosts/*/host.json"):
         found.update(json.loads(record.read_text(encoding="utf-8"))["lowers"])
+    # Nor is a repository mounted, and yet another lab may serve it.
+    for served in STATE.glob("*/repository.served"):
+        found.add(str(Path(served.read_text(encoding="utf-8")).parents[1]))
     return found

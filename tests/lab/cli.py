@@ -12,7 +12,7 @@ from dataclasses import asdict
 from types import FrameType
 from typing import NoReturn
 
-from tests.lab import preflight
+from tests.lab import preflight, repository
 from tests.lab.api import Lab
 from tests.lab.errors import LabError
 from tests.lab.layout import DEFAULT_NAME, Sizes, check_sizes
@@ -84,6 +84,7 @@ def _status(lab: Lab, options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps([asdict(line) for line in lines], indent=2) + "\n")
     elif lines:
         sys.stdout.write(_table(lines))
+        sys.stdout.write(f"router in the package repository: {repository.router(lab.layout)}\n")
     else:
         sys.stdout.write(f"lab {lab.layout.name} is down; bring it up: python3 -m tests.lab up\n")
     return 0 if lines and all(line.ssh and not line.failed for line in lines) else 3

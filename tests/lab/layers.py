@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.lab import debs
 from tests.lab.layout import CACHE
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
@@ -16,6 +17,7 @@ BASE_PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,iproute2,iputils-ping,sudo,ca-certificates,procps,passwd,adduser"
 )
 REPOSITORY = "repository"
+PROTON = "proton"
 _FORMAT = "1"  # raise it when build.py changes what it makes of the same recipes
 
 
@@ -39,7 +41,8 @@ LAYERS = {
         Layer("mariadb", "mariadb.sh"),
         Layer("telemetry", "telemetry.sh", uses=("iniset.py",)),
         Layer("operator", "operator.sh"),
-        Layer(REPOSITORY, "repository.sh"),
+        Layer(PROTON, "proton.sh"),
+        Layer(REPOSITORY, "repository.sh", PROTON, uses=("standin.sh",)),
         Layer("controller", "controller.sh", "openstack", uses=("iniset.py", "fake_placement.py"), secret=True),
         Layer("database", "schema.sh", parent="mariadb", beside="controller", secret=True),
     )
@@ -64,6 +67,10 @@ def key(name: str) -> str:
         parts.append(BASE_PACKAGES)
     if layer.secret:
         parts.append(PASSWORD_FILE.read_text(encoding="ascii"))
+    if name == PROTON:
+        parts.append(debs.PROTON)
+    if name == REPOSITORY:
+        parts.append(debs.fingerprint())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
