@@ -10,7 +10,7 @@ from typing import Any
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.deployment import Deployment
 from deployer.model.secrets import Secret
-from deployer.plan.router_config import UNIT, USERS, Entity
+from deployer.plan.router_config import FILES, UNIT, USERS, Entity
 from deployer.plan.router_member import Difference, Router, WantedFile
 from deployer.plan.router_query import login, user_logins
 from deployer.plan.steps import Intent
@@ -81,7 +81,7 @@ def bring_up(deployment: Deployment, router: Router, nodes: Sequence[str]) -> tu
     A new one is restarted too: its package may have started it already, before it had a password and users.
     """
     return (
-        *write(router, router.outdated()),
+        *write(router, router.outdated(*router.files_at_start)),
         Intent("unit.enable", {"unit": UNIT}, f"start {UNIT} at boot"),
         Intent("unit.restart", {"unit": UNIT, "timeout": deployment.timeouts.step}, f"restart {UNIT}"),
         await_router(deployment, router, nodes),
@@ -92,7 +92,7 @@ def change_live(deployment: Deployment, router: Router) -> tuple[Intent, ...]:
     """Return what makes the running router, and its files for the next start, what is wanted."""
     difference = router.difference
     update = (_update(deployment, router, difference),) if difference else ()
-    return (*update, *write(router, router.outdated()))
+    return (*update, *write(router, router.outdated(*FILES)))
 
 
 def await_router(deployment: Deployment, router: Router, nodes: Sequence[str]) -> Intent:

@@ -128,10 +128,22 @@ class Router:
             if f"{user}@{self.realm}" not in self.seen.users or self.seen.logins.get(user) is not None
         }
 
+    @property
+    def files_before_package(self) -> tuple[str, ...]:
+        """Return what is written before the package: where it starts the router at once, that must not let all in.
+
+        Debian's packages do, and keep configuration that is there before them; Red Hat's may replace it.
+        """
+        return (CONF, SASL_CONF) if not self.installed and self.package_manager == "apt" else ()
+
+    @property
+    def files_at_start(self) -> tuple[str, ...]:
+        """Return what is written once the package, and with it the router's account, is there."""
+        return tuple(path for path in FILES if path not in self.files_before_package)
+
     def outdated(self, *paths: str) -> list[WantedFile]:
-        """Return those of its files (all of them by default) that are not as wanted."""
-        among = paths or FILES
-        return [file for file in self.wanted_files if file.path in among and not file.is_now(self.files[file.path])]
+        """Return those of these files that are not as wanted."""
+        return [file for file in self.wanted_files if file.path in paths and not file.is_now(self.files[file.path])]
 
     @cached_property
     def difference(self) -> Difference:

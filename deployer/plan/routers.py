@@ -13,7 +13,6 @@ from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment
 from deployer.plan import router_intents as acts
 from deployer.plan.observed import HostFacts
-from deployer.plan.router_config import CONF, SASL_CONF
 from deployer.plan.router_member import Router, obstacles
 from deployer.plan.steps import Intent, Wave
 from deployer.plan.topology import links
@@ -59,8 +58,7 @@ def _install(deployment: Deployment, routers: Sequence[Router]) -> Wave:
     intents: dict[str, tuple[Intent, ...]] = {}
     for router in routers:
         if not router.installed:
-            # Configuration before the package, so that its first start does not listen to everybody.
-            files = router.outdated(CONF, SASL_CONF)
+            files = router.outdated(*router.files_before_package)
             intents[router.host.name] = (*acts.write(router, files), *acts.install(deployment, router))
         elif router.view is None and (tools := acts.install_tools(deployment, router)):
             intents[router.host.name] = tools
