@@ -57,7 +57,10 @@ class Door:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        self._listening.close()
+        if self._listening.fileno() >= 0:
+            # A thread in accept() keeps a socket listening that is only closed.
+            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
