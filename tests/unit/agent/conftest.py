@@ -3,13 +3,34 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployer.agent.journal import Journal
+from deployer.agent.steps import apply, parse
+from deployer.agent.undo import undo
 from tests.unit.agent.client import Client
+
+SYSTEMCTL = """
+import pathlib
+at = pathlib.Path(__file__).parent / "states"
+states = json.loads(at.read_text())
+verb, unit = argv[0], argv[-1]
+if verb == "show":
+    for unit in argv[argv.index("--") + 1:]:
+        active, enabled = states[unit]
+        print(f"Id={unit}\\nNames={unit}\\nLoadState=loaded\\nActiveState={active}\\nUnitFileState={enabled}")
+        print("MainPID=0\\nNeedDaemonReload=no\\n")
+after = {"start": ("active", 0), "restart": ("active", 0), "stop": ("inactive", 0), "enable": ("enabled", 1),
+         "disable": ("disabled", 1)}
+if verb in after:
+    states[unit][after[verb][1]] = after[verb][0]
+    at.write_text(json.dumps(states))
+"""
 
 
 class Programs:
@@ -39,6 +60,22 @@ class Programs:
     @property
     def path(self) -> str:
         return f"{self.directory}:{os.environ['PATH']}"
+
+
+class Run:
+    """One run on a scratch host: applies and undoes, and collects the events."""
+
+    def __init__(self, state: Path) -> None:
+        self.journal = Journal(state, "r1")
+        self.journal.begin("ann", "now")
+        self.events: list[dict[str, Any]] = []
+        self.gone = threading.Event()
+
+    def apply(self, *steps: dict[str, Any]) -> list[dict[str, Any]]:
+        return apply([parse(raw) for raw in steps], self.journal, self.events.append, self.gone)
+
+    def undo(self, *steps: str, force: bool = False) -> list[dict[str, Any]]:
+        return undo(self.journal, list(steps) or None, self.events.append, self.gone, force=force)
 
 
 @pytest.fixture
@@ -72,3 +109,17 @@ def agents(state: Path, programs: Programs) -> Iterator[Callable[..., Client]]:
 @pytest.fixture
 def agent(agents: Callable[..., Client]) -> Client:
     return agents()
+
+
+@pytest.fixture
+def run(state: Path) -> Run:
+    return Run(state)
+
+
+@pytest.fixture
+def systemd(programs: Programs) -> Programs:
+    """A stand-in for systemd with two units: a.service runs and is enabled, b.service is neither."""
+    programs.add("systemctl", SYSTEMCTL)
+    states = '{"a.service": ["active", "enabled"], "b.service": ["inactive", "disabled"]}'
+    (programs.directory / "states").write_text(states)
+    return programs

@@ -17,7 +17,8 @@ from deployer.agent.errors import RefusedError, StaleError, StepError
 from deployer.agent.kinds import prepare
 from deployer.agent.steps import parse
 from deployer.agent.types import StepOutcome
-from tests.unit.agent.client import file_step
+from tests.unit.agent.client import file_step, step
+from tests.unit.agent.conftest import Run
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 OLD, NEW = b"[DEFAULT]\ndebug = false\n", b"[DEFAULT]\ndebug = true\n"
@@ -225,3 +226,17 @@ def test_an_immutable_file_is_named(conf: Path) -> None:
 
 def test_an_image_does_not_show_its_content(conf: Path) -> None:
     assert b"debug" not in repr(images.read(str(conf))).encode()
+
+
+def test_the_removal_of_a_changed_file_is_stale_and_changes_nothing(run: Run, conf: Path) -> None:
+    other = conf.with_name("other.conf")
+    removal = {**step("file.remove", "0002", path=str(conf)), "preimage": {"sha256": "0" * 64}}
+    with pytest.raises(StaleError, match="changed since the plan was made"):
+        run.apply(file_step(other, b"new"), removal)
+    assert conf.exists()
+    assert not other.exists()
+
+
+def test_the_removal_of_an_absent_file_is_no_change(run: Run, tmp_path: Path) -> None:
+    (result,) = run.apply(step("file.remove", path=str(tmp_path / "absent")))
+    assert not result["changed"]

@@ -2,41 +2,15 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deployer.agent.errors import RefusedError, StaleError
-from deployer.agent.journal import Journal
-from deployer.agent.steps import apply, parse
-from deployer.agent.undo import undo
 from tests.unit.agent.client import file_step, step
-from tests.unit.agent.conftest import Programs
+from tests.unit.agent.conftest import Programs, Run
 
 OLD = b"old \xff bytes\r\n"
-
-
-class Run:
-    """One run on a scratch host: applies and undoes, and collects the events."""
-
-    def __init__(self, state: Path) -> None:
-        self.journal = Journal(state, "r1")
-        self.journal.begin("ann", "now")
-        self.events: list[dict[str, Any]] = []
-        self.gone = threading.Event()
-
-    def apply(self, *steps: dict[str, Any]) -> list[dict[str, Any]]:
-        return apply([parse(raw) for raw in steps], self.journal, self.events.append, self.gone)
-
-    def undo(self, *steps: str, force: bool = False) -> list[dict[str, Any]]:
-        return undo(self.journal, list(steps) or None, self.events.append, self.gone, force=force)
-
-
-@pytest.fixture
-def run(state: Path) -> Run:
-    return Run(state)
 
 
 @pytest.fixture
@@ -78,6 +52,37 @@ def test_a_file_made_by_the_run_is_removed_and_its_directory_kept(run: Run, tmp_
     run.apply(file_step(path, b"new"))
     assert run.undo()[0]["after"] == {"exists": False, "real": str(path)}
     assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_a_removed_file_comes_back_as_it_was(run: Run, conf: Path) -> None:
+    (result,) = run.apply(step("file.remove", path=str(conf)))
+    assert (result["changed"], result["after"], conf.exists()) == (True, {"exists": False, "real": str(conf)}, False)
+    assert run.undo()[0]["changed"]
+    assert (conf.read_bytes(), stat.S_IMODE(conf.stat().st_mode)) == (OLD, 0o640)
+
+
+def test_a_removed_file_comes_back_although_its_directory_went_too(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "qpid-dispatch" / "qdrouterd.conf"
+    path.parent.mkdir()
+    path.write_bytes(OLD)
+    run.apply(step("file.remove", path=str(path)))
+    path.parent.rmdir()
+    run.undo()
+    assert path.read_bytes() == OLD
+
+
+def test_a_file_that_somebody_made_where_one_was_removed_is_refused(run: Run, conf: Path) -> None:
+    run.apply(step("file.remove", path=str(conf)))
+    conf.write_bytes(b"by hand")
+    with pytest.raises(StaleError, match=r"nova\.conf was changed after the run"):
+        run.undo()
+    assert conf.read_bytes() == b"by hand"
+
+
+def test_a_file_written_and_removed_by_one_run_goes_back_to_before_both(run: Run, conf: Path) -> None:
+    run.apply(file_step(conf, b"new"), step("file.remove", "0002", path=str(conf)))
+    run.undo()
+    assert conf.read_bytes() == OLD
 
 
 def test_a_symlink_stays_one_through_apply_and_undo(run: Run, conf: Path, tmp_path: Path) -> None:
@@ -165,33 +170,6 @@ def test_the_installed_packages_are_kept(run: Run, programs: Programs) -> None:
     assert programs.argvs("apt-get") == []
 
 
-SYSTEMCTL = """
-import pathlib
-at = pathlib.Path(__file__).parent / "states"
-states = json.loads(at.read_text())
-verb, unit = argv[0], argv[-1]
-if verb == "show":
-    for unit in argv[argv.index("--") + 1:]:
-        active, enabled = states[unit]
-        print(f"Id={unit}\\nNames={unit}\\nLoadState=loaded\\nActiveState={active}\\nUnitFileState={enabled}")
-        print("MainPID=0\\nNeedDaemonReload=no\\n")
-after = {"start": ("active", 0), "restart": ("active", 0), "stop": ("inactive", 0), "enable": ("enabled", 1),
-         "disable": ("disabled", 1)}
-if verb in after:
-    states[unit][after[verb][1]] = after[verb][0]
-    at.write_text(json.dumps(states))
-"""
-
-
-@pytest.fixture
-def systemd(programs: Programs) -> Programs:
-    """A stand-in for systemd with two units: a.service runs and is enabled, b.service is neither."""
-    programs.add("systemctl", SYSTEMCTL)
-    states = '{"a.service": ["active", "enabled"], "b.service": ["inactive", "disabled"]}'
-    (programs.directory / "states").write_text(states)
-    return programs
-
-
 def acts(systemd: Programs) -> list[str]:
     told = [argv for argv in systemd.argvs("systemctl") if argv[0] not in ("show", "reset-failed")]
     return [f"{argv[0]} {argv[-1]}" for argv in told]
@@ -208,6 +186,8 @@ def acts(systemd: Programs) -> list[str]:
         ("unit.restart", "b.service", ["restart b.service", "stop b.service"]),
         ("unit.enable", "b.service", ["enable b.service", "disable b.service"]),
         ("unit.enable", "a.service", []),
+        ("unit.disable", "a.service", ["disable a.service", "enable a.service"]),
+        ("unit.disable", "b.service", []),
     ],
 )
 def test_a_unit_goes_back_to_its_state_before(

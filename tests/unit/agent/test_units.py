@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """Start a sleeping process with the argv given; returns its PID once it is that program."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*argv: str, executable: str | None = None, user: int | None = None, program: str = "") -> int:
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(argv, executable=executable, user=user, stdin=pipe, stdout=pipe)
+    def start(*argv: str, program: str = "", **options: Any) -> int:
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
         started.append(process)
         assert process.stdin is not None
         assert process.stdout is not None
@@ -174,6 +174,27 @@ def test_a_process_that_just_ended_is_no_error(programs: Programs) -> None:
     systemd(programs, block("a.service", MainPID=ended.pid))
     facts = units.facts(["a"])["a"]
     assert (facts["user"], facts["interpreter"], facts["argv"]) == ("", None, [])
+
+
+def test_variables_that_override_files_are_named_without_their_values(programs: Programs, daemon: Daemon) -> None:
+    environment = {"OS_DEFAULT__TRANSPORT_URL": "rabbit://nova:s3cret@h", "OS_CLOUD": "x", "MY_OS_A__B": "1"}
+    pid = daemon("sh", "-c", "echo; exec sleep 60", env=environment)
+    systemd(programs, block("a.service", MainPID=pid))
+    assert units.facts(["a"])["a"]["environment"] == ["OS_DEFAULT__TRANSPORT_URL"]
+
+
+def test_a_rewritten_title_hides_no_variable_that_systemd_sets(programs: Programs, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("OS_DEFAULT__RPC_BACKEND=x\n# OS_DEFAULT__NO=x\n; OS_DEFAULT__NOR=x\n")
+    second.write_text("export OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL='x y'\n")
+    told = f"EnvironmentFiles={first} (ignore_errors=no)\nEnvironmentFiles={second} (ignore_errors=yes)"
+    told += f"\nEnvironmentFiles={tmp_path}/absent (ignore_errors=yes)"
+    systemd(programs, f"{block('a.service', Environment='A=1 OS_DEFAULT__TRANSPORT_URL=x')}\n{told}")
+    assert units.facts(["a"])["a"]["environment"] == [
+        "OS_DEFAULT__RPC_BACKEND",
+        "OS_DEFAULT__TRANSPORT_URL",
+        "OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL",
+    ]
 
 
 @pytest.mark.parametrize(
