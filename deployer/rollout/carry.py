@@ -46,7 +46,8 @@ class Carrier:
         }
         self._keep_before_images(steps)
         done: list[Done] = []
-        for group in ([host] for host in steps) if wave.serial else [list(steps)]:
+        groups = [[host] for host in steps] if wave.serial else [list(steps)]
+        for group in filter(None, groups):
             own = {host: steps[host] for host in group}
             results = self._fleet.run(own, apply_steps, run=self._run.run, steps=own, deadline=self._deadline(own))
             for host, result in results.items():

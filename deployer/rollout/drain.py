@@ -61,27 +61,23 @@ class Drain:
             return []
         if bus.driver == "rabbit":
             return rabbit_left(self._read_queues(project, bus.vhost, serving))
-        realm = self._fleet.deployment.router.realm
-        views = [facts.view for facts in self._fleet.ask_routers(serving).values()]
-        if not any(views):
+        views = [facts.view for facts in self._fleet.ask_routers(serving).values() if facts.view]
+        if not views:
             return [f"no router tells who is attached: {', '.join(serving)}"]
-        topics = rpc_topics(project)
-        return [
-            line
-            for view in views
-            if view is not None
-            for line in router_left(view, f"{project.user}@{realm}", topics)
-        ]
+        user = f"{project.user}@{self._fleet.deployment.router.realm}"
+        return router_left(views, user, rpc_topics(project))
 
     def enter(self, project: ProjectDeployment, bus: RpcBus | None) -> tuple[Wave, ...]:
         """Return what empties the RPC queues that the project's servers would find on coming back to `bus`, if any do.
 
         Raises LeftoverMessages when there is something to purge and purging was not asked for.
         """
-        brokers = self._fleet.deployment.rabbitmq
-        if bus is None or not bus.is_brokers(self._fleet.deployment) or self.buses(project) == {bus}:
+        facts = self._fleet.facts
+        names = [host.name for host in self._fleet.deployment.rabbitmq]
+        brokers = [name for name in names if (facts[name].rabbitmq or {}).get("running")]
+        if bus is None or not bus.is_brokers(self._fleet.deployment) or self.buses(project) == {bus} or not brokers:
             return ()
-        held = leftovers(self._read_queues(project, bus.vhost, [host.name for host in brokers])[-1])
+        held = leftovers(self._read_queues(project, bus.vhost, brokers)[-1])
         if not held:
             return ()
         if not self._purge:
@@ -89,7 +85,7 @@ class Drain:
         args = {"vhost": bus.vhost, "queues": list(held)}
         intent = Intent("rabbitmq.purge", args, f"purge {', '.join(held)} in vhost {bus.vhost}")
         scope = f"project:{project.name}"
-        return (Wave(f"{project.name}: purge what was left behind", scope, {brokers[0].name: (intent,)}),)
+        return (Wave(f"{project.name}: purge what was left behind", scope, {brokers[0]: (intent,)}),)
 
     def _read_queues(self, project: ProjectDeployment, vhost: str, serving: Iterable[str]) -> list[list[dict[str, object]]]:
         """Ask one broker after the other until one tells; raises HostsFailed when none does."""

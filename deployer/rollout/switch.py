@@ -39,8 +39,9 @@ class Switch:
         gate = self._fleet.deployment.timeouts.gate
         began = time.monotonic()
         killed = self._carry(plan.stop_callers_wave())
+        stopped = time.monotonic()
         self._drain.wait(plan.project)
-        drained = time.monotonic() - began
+        draining = time.monotonic() - stopped
         killed += self._carry(plan.stop_servers_wave())
         purges = self._drain.enter(plan.project, planned_bus(self._fleet.deployment, plan.project))
         self._carry(*purges, plan.write_wave(), plan.cells_wave())
@@ -49,14 +50,13 @@ class Switch:
         self._carry(plan.start_callers_wave())
         pause = time.monotonic() - began
         self._bus.gate_callers(plan, ran, gate)
-        return Pause(plan.project.name, pause, drained, tuple(killed))
+        return Pause(plan.project.name, pause, draining, tuple(killed))
 
-    def _carry(self, *waves: Wave | None) -> list[str]:
+    def _carry(self, *waves: Wave) -> list[str]:
         """Carry the waves out and return the units that had to be killed, as `unit on host`."""
         return [
             f"{done.step.args['unit']} on {done.host}"
             for wave in waves
-            if wave is not None and wave.intents
             for done in self._carrier.carry(wave)
             if done.after.get("killed")
         ]
