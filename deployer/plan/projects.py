@@ -73,10 +73,6 @@ class ProjectPlan:
         """Return the host's units that stop first and start last: all that do not answer RPC."""
         return tuple(unit for unit in self.units.get(host, ()) if unit not in self.answering[host])
 
-    def stage_wave(self) -> Wave:
-        """Return the installation of what clients lack, which disturbs nothing that runs."""
-        return self._wave("install client libraries", self.clients)
-
     def stop_callers_wave(self) -> Wave:
         """Return the stop of every caller, on all hosts at once."""
         return self._wave("stop callers", {host: self._each("stop", self.callers_of(host)) for host in self.units})

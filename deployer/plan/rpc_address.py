@@ -32,7 +32,7 @@ class RpcAddress:
 
     def is_in(self, vhost: str) -> bool:
         """Whether it is of this vhost, on whatever exchange ([DEFAULT] control_exchange may name another)."""
-        return self.scope.startswith(f"{vhost}/") if vhost else "/" not in self.scope
+        return self.scope.rpartition("/")[0] == vhost
 
     def is_of(self, topics: Collection[str]) -> bool:
         """Whether it is of one of these topics, or of one below: cinder-volume.HOST@BACKEND."""

@@ -50,6 +50,15 @@ def test_every_rpc_server_is_there_with_its_topic() -> None:
     }
 
 
+def test_topics_between_the_servers_of_a_project_are_known_too() -> None:
+    inner = {unit.names[0]: unit.inner for project in load_catalogue().values() for unit in project.units if unit.inner}
+    assert inner == {"heat-engine": ("engine_worker", "heat-engine-listener")}
+
+
+def test_only_nova_has_cells() -> None:
+    assert [name for name, project in load_catalogue().items() if project.cells] == ["nova"]
+
+
 def test_every_unit_has_its_rdo_name() -> None:
     for project in load_catalogue().values():
         for unit in project.units:
@@ -82,10 +91,19 @@ def test_a_caller_cannot_change_the_catalogue_of_the_next_one() -> None:
         ("role: client", "role: clinet"),
         ("topics: [conductor], ", ""),
         ("role: client", "role: client, topics: [a]"),
+        ("role: client", "role: client, inner: [a]"),
         ("order: 2}", "order: 1}"),
         ("[nova-api]", "[]"),
     ],
-    ids=["unknown key", "unknown role", "server without topic", "client with topic", "client first", "no name"],
+    ids=[
+        "unknown key",
+        "unknown role",
+        "server without topic",
+        "client with topic",
+        "client with inner topic",
+        "client first",
+        "no name",
+    ],
 )
 def test_a_wrong_entry_is_refused(right: str, wrong: str) -> None:
     assert parse_catalogue(NOVA)

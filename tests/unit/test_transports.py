@@ -12,7 +12,14 @@ from oslo_config import cfg
 from oslo_messaging.transport import TransportURL as OsloURL
 
 from deployer.model.catalogue import load_catalogue
-from deployer.model.deployment import BrokerSettings, Deployment, Host, ProjectDeployment
+from deployer.model.deployment import (
+    BrokerSettings,
+    Deployment,
+    Host,
+    ProjectDeployment,
+    RouterSettings,
+    RouterTls,
+)
 from deployer.model.secrets import Secret
 from deployer.model.transports import Transport, rabbit_password, resolve
 
@@ -34,6 +41,13 @@ def deployment(*addresses: str, port: int = 5672, password: str = PASSWORD) -> D
     )
 
 
+def hybrid(*addresses: str, password: str = PASSWORD, tls: RouterTls | None = None) -> Deployment:
+    routers = tuple(Host(f"rtr{i}", address, 22, "deploy", ("qdrouterd",)) for i, address in enumerate(addresses))
+    return replace(
+        deployment("10.0.0.1", password=password), qdrouterd=routers, router=RouterSettings(port=31459, tls=tls)
+    )
+
+
 def rpc(of: Deployment) -> Transport:
     return resolve(of, of.projects[0]).rpc
 
@@ -51,6 +65,33 @@ def test_both_buses_are_the_rabbitmq_group_in_its_order() -> None:
         password=Secret(PASSWORD),
     )
     assert (transports.rpc, transports.notify) == (expected, expected)
+
+
+def test_routers_carry_rpc_in_the_order_of_their_group_and_notifications_stay_on_rabbitmq() -> None:
+    of = hybrid("10.0.0.32", "10.0.0.31")
+    transports = resolve(of, of.projects[0])
+    assert transports.notify == rpc(deployment("10.0.0.1"))
+    assert transports.rpc == Transport(
+        driver="amqp",
+        hosts=("10.0.0.32", "10.0.0.31"),
+        port=31459,
+        tls=False,
+        vhost="/nova",
+        user="nova",
+        password=Secret(PASSWORD),
+        realm="openstack",
+    )
+
+
+def test_a_router_has_the_password_as_it_is() -> None:
+    transports = resolve(of := hybrid("10.0.0.31", password="a/b"), of.projects[0])
+    assert (transports.rpc.password, transports.notify.password) == (Secret("a/b"), Secret("a%2Fb"))
+
+
+def test_routers_with_tls_are_verified_with_their_ca() -> None:
+    of = rpc(hybrid("10.0.0.31", tls=RouterTls("/r/cert.pem", "/r/key.pem", "/r/ca.pem")))
+    assert (of.tls, of.ca) == (True, "/r/ca.pem")
+    assert of.url().reveal().endswith("?ssl=1")
 
 
 def test_the_url_has_all_that_a_nova_cell_template_needs() -> None:
@@ -79,6 +120,17 @@ def test_a_service_logs_in_with_the_password_that_the_broker_has(password: str) 
     # What the rabbit driver makes of it (impl_rabbit.py), read by kombu as at a login.
     logins = [parse_url(f"amqp://nova:{quote(host.password)}@msg1:5672/v")["password"] for host in url.hosts]
     assert logins == [rabbit_password(Secret(password)).reveal()] * 3
+
+
+@pytest.mark.parametrize("password", ["a/b#c?d,e$f%20g", "sp ace&=+", "::@@[]", "p\u00e4ss\u20acword"])
+def test_a_routers_password_reaches_the_driver_as_it_is(password: str) -> None:
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[])
+    url = OsloURL.parse(conf, rpc(hybrid("10.0.0.31", "fd00::3", password=password)).url().reveal())
+    assert url.transport == "amqp"
+    assert [(host.hostname, host.port, host.username, host.password) for host in url.hosts] == [
+        (name, 31459, "nova", password) for name in ("10.0.0.31", "fd00::3")
+    ]
 
 
 def test_only_a_slash_makes_the_brokers_password_differ_from_the_secret() -> None:

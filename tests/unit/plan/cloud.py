@@ -17,11 +17,14 @@ from deployer.model.transports import resolve
 from deployer.plan.broker import compare
 from deployer.plan.broker_definitions import definitions
 from deployer.plan.cluster_member import CONF, UNIT
-from deployer.plan.observed import FileFact, HostFacts, UnitFact
+from deployer.plan.observed import FileFact, HostFacts, Libraries, UnitFact
 from deployer.plan.projects import ProjectPlan
 from deployer.plan.render import render
+from deployer.plan.router_facts import Connection, Link, RouterFacts, RouterView
 
 MSG1 = Host("msg1", "10.0.0.11", 22, "deploy", ("rabbitmq",))
+RTR1 = Host("rtr1", "10.0.0.31", 22, "deploy", ("qdrouterd",))
+RTR2 = Host("rtr2", "10.0.0.32", 22, "deploy", ("qdrouterd",))
 CTL1 = Host("ctl1", "10.0.0.21", 22, "deploy", ("nova", "glance"))
 CTL2 = Host("ctl2", "10.0.0.22", 22, "deploy", ("nova", "glance"))
 TEL1 = Host("tel1", "10.0.0.41", 22, "deploy", ("ceilometer",))
@@ -88,6 +91,36 @@ def host(
         files={path: file(path, content) for path, content in contents.items()},
         units={one.name: one for one in units},
     )
+
+
+def libraries(
+    version: str | None = "14.0.3", *, amqp: bool = True, pyngus: bool = True, proton: bool = True
+) -> Libraries:
+    return Libraries(version, amqp=amqp, pyngus=pyngus, proton=proton)
+
+
+def service(process: str, pid: int, *, node: str = "ctl1", user: str = "nova@openstack", number: int = 1) -> Connection:
+    """A service's connection to a router, the `number`th of its process."""
+    name = f"openstack.org/om/container/{node}/{process}/{pid}/{number}"
+    return Connection(name, user, "10.0.0.21:40000", "normal", node, process, pid)
+
+
+def subscription(to: Connection, address: str, undelivered: int = 0, unsettled: int = 0) -> Link:
+    """A subscription of a service's, below the addresses of RPC."""
+    return Link(to.container, "out", f"openstack.org/om/rpc/{address}", undelivered, unsettled)
+
+
+def view(
+    connections: Iterable[Connection] = (), links: Iterable[Link] = (), nodes: tuple[str, ...] = ("rtr1", "rtr2")
+) -> RouterView:
+    return RouterView("rtr1", "interior", "1.19.0", nodes, {}, tuple(connections), tuple(links))
+
+
+def router(
+    name: str, seen: RouterView | None = None, logins: Mapping[str, str | None] | None = None, problem: str = ""
+) -> HostFacts:
+    """A router's host; without a view, `problem` says why."""
+    return replace(host(name, {}), router=RouterFacts("1.19.0-1", (), logins or {}, seen, problem))
 
 
 def broker(cloud: Deployment, name: str = "msg1", consumers: Iterable[dict[str, str]] = ()) -> HostFacts:

@@ -116,15 +116,22 @@ BUS = Transport("rabbit", ("10.0.0.11", "FD00::3"), 5672, False, "nova", "nova",
 
 
 def test_an_answer_over_another_bus_than_the_planned_one_does_not_hold() -> None:
-    answer = {"targets": [target()], "effective": {"rpc_hosts": ["10.9.9.9:5672"]}}
+    answer = {"targets": [target()], "effective": {"rpc_driver": "rabbit", "rpc_hosts": ["10.9.9.9:5672"]}}
     [found] = read_answer(NOVA, WITNESS, answer, BUS)
     assert (found.ok, "10.9.9.9:5672" in found.detail) == (False, True)
 
 
 def test_an_answer_over_the_planned_bus_holds_in_whatever_order_its_hosts_are_named() -> None:
-    answer = {"targets": [target()], "effective": {"rpc_hosts": ["[fd00::3]:5672", "10.0.0.11:5672"]}}
+    effective = {"rpc_driver": "rabbit", "rpc_hosts": ["[fd00::3]:5672", "10.0.0.11:5672"]}
+    answer = {"targets": [target()], "effective": effective}
     [found] = read_answer(NOVA, WITNESS, answer, BUS)
     assert found.ok
+
+
+def test_an_answer_by_another_driver_at_the_same_place_does_not_hold() -> None:
+    effective = {"rpc_driver": "amqp", "rpc_hosts": ["fd00::3:5672", "10.0.0.11:5672"]}
+    [found] = read_answer(NOVA, WITNESS, {"targets": [target()], "effective": effective}, BUS)
+    assert (found.ok, "amqp at 10.0.0.11:5672" in found.detail) == (False, True)
 
 
 def test_a_question_that_could_not_be_put_is_a_failing_check_for_each_target() -> None:

@@ -1,8 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from deployer.plan.expected import RpcServer, active_units, merge, servers_on, servers_seen, unit_states
+from deployer.plan.expected import (
+    RpcServer,
+    active_units,
+    merge,
+    server_units,
+    servers_attached,
+    servers_on,
+    servers_seen,
+    unit_states,
+)
+from deployer.plan.router_facts import Link
+from tests.unit.plan import cloud
 from tests.unit.plan.cloud import CTL1, NOVA, host, ini, project, unit
 
 NOVA_ON_CTL1 = project("nova", CTL1)
@@ -63,6 +76,38 @@ def test_other_queues_are_no_servers(consumer: dict[str, str]) -> None:
     assert servers_seen(NOVA_ON_CTL1, {"nova"}, [consumer]) == []
 
 
+@pytest.mark.parametrize("name", ["ctl1@lvm.ctl1", "ctl1.example@lvm.ctl1.example"])
+def test_a_volume_services_second_server_is_not_one_of_its_own(name: str) -> None:
+    assert servers_seen(CINDER, {"cinder"}, [{"vhost": "cinder", "queue": f"cinder-volume.{name}"}]) == []
+
+
+COMPUTE = cloud.service("nova-compute", 7)
+
+
+def test_a_unicast_subscription_on_a_router_is_a_server() -> None:
+    links = [cloud.subscription(COMPUTE, f"unicast/nova/nova/compute/{name}") for name in ("cmp1", "cmp2.example")]
+    assert [one.address for one in servers_attached(NOVA_ON_CTL1, {"nova"}, links)] == [
+        "compute@cmp1",
+        "compute@cmp2.example",
+    ]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        cloud.subscription(COMPUTE, "unicast/other/nova/compute/cmp1"),
+        cloud.subscription(COMPUTE, "unicast/nova/compute/cmp1"),
+        cloud.subscription(COMPUTE, "unicast/nova/nova/l3_agent/cmp1"),
+        cloud.subscription(COMPUTE, "anycast/nova/nova/compute"),
+        cloud.subscription(COMPUTE, "multicast/nova/nova/compute"),
+        replace(cloud.subscription(COMPUTE, "unicast/nova/nova/compute/cmp1"), dir="in"),
+    ],
+    ids=["another vhost", "no vhost", "another topic", "the shared address", "fanout", "a sender"],
+)
+def test_other_links_are_no_servers(link: Link) -> None:
+    assert servers_attached(NOVA_ON_CTL1, {"nova"}, [link]) == []
+
+
 def test_a_server_attached_twice_is_one() -> None:
     assert len(servers_seen(NOVA_ON_CTL1, {"nova"}, [{"vhost": "nova", "queue": "compute.cmp1"}] * 3)) == 1
 
@@ -77,6 +122,11 @@ def test_units_come_in_the_catalogues_order_whatever_the_hosts() -> None:
     facts = host("ctl1", {}, [unit(name) for name in ("nova-api", "nova-compute", "nova-scheduler", "nova-conductor")])
     names = [one.name for one in active_units(NOVA_ON_CTL1, facts)]
     assert names == ["nova-conductor", "nova-scheduler", "nova-compute", "nova-api"]
+
+
+def test_the_units_that_answer_rpc_are_known_running_or_not() -> None:
+    facts = host("ctl1", {}, [unit("nova-api"), unit("openstack-nova-compute", "inactive"), unit("nova-conductor")])
+    assert server_units(NOVA_ON_CTL1, facts) == {"openstack-nova-compute", "nova-conductor"}
 
 
 def test_the_states_to_go_back_to_hold_every_unit_the_host_has() -> None:

@@ -7,7 +7,7 @@ from oslo_config import cfg
 
 from deployer.model.secrets import Secret
 from deployer.model.transports import Transport
-from deployer.plan.notify_bus import SECTION, drivers, effective_url, is_on, wanted_url
+from deployer.plan.notify_bus import SECTION, drivers, effective_url, is_amqp, is_on, wanted_url
 from tests.unit.plan.cloud import FOREIGN, ini
 
 BUS = Transport("rabbit", ("10.0.0.11", "MSG2.example"), 5672, False, "nova", "nova", Secret("new"))
@@ -59,6 +59,25 @@ def test_a_service_that_has_no_bus_gets_ours() -> None:
 
 def test_told_to_use_rabbitmq_a_foreign_bus_is_left() -> None:
     assert wanted(f"{NOTIFYING}transport_url = {FOREIGN}\n", keep=False) == OURS
+
+
+AMQP = "amqp://nova:new@10.0.0.31:31459/nova?ssl=0"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(
+    "place",
+    [f"[{SECTION}]\ntransport_url", "[DEFAULT]\nnotification_transport_url", "[DEFAULT]\ntransport_url"],
+    ids=["its own", "the deprecated one", "RPC's"],
+)
+@pytest.mark.parametrize("url", [AMQP, "AMQP://10.0.0.31", "amqp://ha%lf read#able"])
+def test_nobody_notifies_over_a_router_wherever_it_is_named(place: str, url: str, *, keep: bool) -> None:
+    assert wanted(f"{NOTIFYING}{place} = {url}\n", keep=keep) == OURS
+
+
+@pytest.mark.parametrize("url", ["rabbit://amqp:amqp@amqp/amqp", "amqps://x", "", "kombu+amqp://x"])
+def test_other_drivers_are_not_taken_for_the_routers(url: str) -> None:
+    assert not is_amqp(Secret(url))
 
 
 @pytest.mark.parametrize(

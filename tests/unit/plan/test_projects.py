@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 
 from deployer.errors import ConfigurationError
-from deployer.model.deployment import Deployment
+from deployer.model.deployment import Deployment, Timeouts
+from deployer.model.secrets import Secret
+from deployer.plan.cells import CellMapping
 from deployer.plan.observed import HostFacts
 from deployer.plan.projects import notify_urls, notifying_over_ours, plan_projects
+from deployer.plan.steps import Wave
 from tests.unit.plan import cloud
-from tests.unit.plan.cloud import CEILOMETER, CTL1, CTL2, FOREIGN, GLANCE, NOVA, TEL1
+from tests.unit.plan.cloud import CEILOMETER, CTL1, CTL2, FOREIGN, GLANCE, MSG1, NOVA, RTR1, TEL1
 
 SITE = cloud.deployment(
     cloud.project("glance", CTL1, CTL2), cloud.project("nova", CTL1, CTL2), cloud.project("ceilometer", TEL1)
@@ -39,9 +43,35 @@ def test_every_project_is_edited_on_each_of_its_hosts() -> None:
     }
 
 
-def test_only_what_ran_is_restarted_servers_before_clients() -> None:
+def units(waves: Iterable[Wave]) -> list[dict[str, list[str]]]:
+    """What a switch does, wave by wave: by host each unit, or the step's kind where there is none."""
+    return [
+        {host: [one.args.get("unit", one.kind) for one in intents] for host, intents in wave.intents.items()}
+        for wave in waves
+    ]
+
+
+def test_callers_stop_first_servers_start_first_and_only_what_ran() -> None:
     nova = plan_projects(SITE, before())[1]
-    assert nova.restarts == {"ctl1": ("nova-conductor", "nova-scheduler", "nova-api"), "ctl2": ("nova-api",)}
+    callers = {"ctl1": ["nova-api"], "ctl2": ["nova-api"]}
+    servers = {"ctl1": ["nova-conductor", "nova-scheduler"]}
+    written = {"ctl1": ["file.write"], "ctl2": ["file.write"]}
+    assert [wave.title for wave in nova.switch_waves()] == [
+        "nova: stop callers",
+        "nova: stop servers",
+        "nova: write configuration",
+        "nova: start servers",
+        "nova: start callers",
+    ]
+    assert units(nova.switch_waves()) == [callers, servers, written, servers, callers]
+    kinds = {one.kind for wave in (nova.stop_callers_wave(), nova.stop_servers_wave()) for one in wave.intents["ctl1"]}
+    assert kinds == {"unit.stop"}
+
+
+def test_notifiers_and_listeners_stop_with_the_callers() -> None:
+    glance, _, ceilometer = plan_projects(SITE, before())
+    assert (glance.callers_of("ctl1"), glance.servers_of("ctl1")) == (("glance-api",), ())
+    assert ceilometer.callers_of("tel1") == ("ceilometer-agent-notification",)
 
 
 @pytest.mark.parametrize("nova", ["[DEFAULT]\n", OWN_BUS], ids=["no bus", "a bus of its own"])
@@ -49,50 +79,129 @@ def test_a_second_plan_over_the_edited_files_is_empty(nova: str) -> None:
     facts = before(nova=nova)
     done = cloud.after(facts, plan_projects(SITE, facts))
     again = plan_projects(SITE, done)
-    assert [(plan.changed, plan.edits, plan.restarts) for plan in again] == [(False, {}, {})] * 3
+    assert [(plan.changed, plan.switch_waves()) for plan in again] == [(False, [])] * 3
 
 
-def test_a_host_that_needs_no_edit_is_neither_written_nor_restarted() -> None:
+def test_where_rpc_moves_a_host_that_needs_no_edit_stops_and_starts_too() -> None:
     facts = before()
     done = cloud.after(facts, plan_projects(SITE, facts))
     nova = plan_projects(SITE, {**done, "ctl2": facts["ctl2"]})[1]
     assert list(nova.edits) == ["ctl2"]
-    assert nova.restarts == {"ctl2": ("nova-api",)}
+    assert list(nova.units) == ["ctl1", "ctl2"]
 
 
-def test_hosts_with_servers_are_restarted_before_hosts_with_callers_only() -> None:
+def test_where_rpc_stays_only_hosts_with_an_edit_stop_and_start() -> None:
     facts = before()
-    facts["ctl1"], facts["ctl2"] = (
-        dataclasses.replace(facts["ctl2"], host="ctl1"),
-        dataclasses.replace(facts["ctl1"], host="ctl2"),
+    done = cloud.after(facts, plan_projects(SITE, facts))
+    content = done["ctl2"].files[NOVA].content
+    assert content is not None
+    stale = content.reveal().replace(
+        b"driver = messagingv2\ntransport_url = rabbit://nova:canary-nova",
+        b"driver = messagingv2\ntransport_url = rabbit://nova:old",
     )
-    waves = plan_projects(SITE, facts)[1].restart_waves(60)
-    assert [list(wave.intents) for wave in waves] == [["ctl2"], ["ctl1"]]
+    files = {**done["ctl2"].files, NOVA: cloud.file(NOVA, stale)}
+    nova = plan_projects(SITE, {**done, "ctl2": dataclasses.replace(done["ctl2"], files=files)})[1]
+    assert (list(nova.edits), list(nova.units), nova.moves) == (["ctl2"], ["ctl2"], False)
 
 
-def test_a_host_on_which_nothing_ran_is_written_and_gets_no_restart_wave() -> None:
+def test_a_host_on_which_nothing_ran_is_written_and_nothing_of_it_starts() -> None:
     facts = before()
     facts["ctl2"] = dataclasses.replace(facts["ctl2"], units={})
     nova = plan_projects(SITE, facts)[1]
     assert list(nova.write_wave().intents) == ["ctl1", "ctl2"]
-    assert [list(wave.intents) for wave in nova.restart_waves(60)] == [["ctl1"]]
+    assert list(nova.start_callers_wave().intents) == ["ctl1"]
 
 
-def test_all_files_of_a_project_are_written_in_one_wave_of_its_own_scope() -> None:
-    nova = plan_projects(SITE, before())[1]
-    waves = [nova.write_wave(), *nova.restart_waves(60)]
-    assert {wave.scope for wave in waves} == {"project:nova"}
-    assert {host: [one.kind for one in intents] for host, intents in waves[0].intents.items()} == {
-        "ctl1": ["file.write"],
-        "ctl2": ["file.write"],
-    }
+def test_all_steps_of_a_project_bear_its_scope() -> None:
+    assert {wave.scope for wave in plan_projects(SITE, before())[1].switch_waves()} == {"project:nova"}
 
 
-def test_a_restart_has_the_time_that_the_inventory_gives_it() -> None:
-    wave = plan_projects(SITE, before())[1].restart_waves(17)[0]
-    assert [one.args for one in wave.intents["ctl1"]] == [
-        {"unit": unit, "timeout": 17} for unit in ("nova-conductor", "nova-scheduler", "nova-api")
+def test_a_stop_and_a_start_have_the_time_that_the_inventory_gives_a_step() -> None:
+    site = dataclasses.replace(SITE, timeouts=Timeouts(step=17))
+    nova = plan_projects(site, before(site))[1]
+    waves = (nova.stop_callers_wave(), nova.stop_servers_wave(), nova.start_servers_wave(), nova.start_callers_wave())
+    assert {one.args["timeout"] for wave in waves for own in wave.intents.values() for one in own} == {17}
+
+
+HYBRID = dataclasses.replace(SITE, qdrouterd=(MSG1, RTR1), hosts={**SITE.hosts, "rtr1": RTR1})
+
+
+def on_rabbit(site: Deployment = SITE) -> dict[str, HostFacts]:
+    """The cloud on RabbitMQ, as the product leaves it, and two hosts that shall be routers."""
+    facts = {**before(site), "rtr1": cloud.host("rtr1", {})}
+    return cloud.after(facts, plan_projects(SITE, facts))
+
+
+def test_rpc_moves_to_the_routers_and_back() -> None:
+    facts = on_rabbit()
+    there = plan_projects(HYBRID, facts)
+    assert [plan.moves for plan in there] == [True] * 3
+    hybrid = cloud.after(facts, there)
+    assert [(plan.changed, plan.moves) for plan in plan_projects(HYBRID, hybrid)] == [(False, False)] * 3
+    back = plan_projects(SITE, hybrid)
+    assert [(plan.changed, plan.moves, plan.rpc.driver) for plan in back] == [(True, True, "rabbit")] * 3
+    assert {bus.driver for plan in back for bus in plan.today.values() if bus} == {"amqp"}
+
+
+def test_more_members_of_the_same_bus_are_no_move() -> None:
+    more = dataclasses.replace(SITE, rabbitmq=(MSG1, RTR1), hosts={**SITE.hosts, "rtr1": RTR1})
+    plan = plan_projects(more, on_rabbit())[1]
+    assert (plan.changed, plan.moves) == (True, False)
+
+
+def test_what_interpreters_lack_is_planned_with_routers_only() -> None:
+    facts = on_rabbit()
+    unit = cloud.unit("nova-api", libraries=cloud.libraries(pyngus=False))
+    facts["ctl2"] = dataclasses.replace(facts["ctl2"], units={"nova-api": unit})
+    assert [list(plan_projects(site, facts)[1].clients) for site in (SITE, HYBRID)] == [[], ["ctl2"]]
+
+
+def test_installing_a_library_stops_nothing() -> None:
+    facts = cloud.after(on_rabbit(), plan_projects(HYBRID, on_rabbit()))
+    unit = cloud.unit("nova-api", libraries=cloud.libraries(pyngus=False))
+    facts["ctl2"] = dataclasses.replace(facts["ctl2"], units={"nova-api": unit})
+    plan = plan_projects(HYBRID, facts)[1]
+    assert (plan.changed, plan.switch_waves()) == (True, [])
+
+
+def test_an_interpreter_without_the_driver_stands_in_the_way_before_anything_is_planned() -> None:
+    facts = on_rabbit()
+    unit = cloud.unit("nova-api", libraries=cloud.libraries("15.0.0", amqp=False))
+    facts["ctl2"] = dataclasses.replace(facts["ctl2"], units={"nova-api": unit})
+    with pytest.raises(ConfigurationError) as caught:
+        plan_projects(HYBRID, facts)
+    assert [one.file for one in caught.value.mistakes] == ["ctl2: nova-api"]
+
+
+CELL = CellMapping("11111111-0000-0000-0000-000000000000", "cell1", Secret(cloud.url(SITE, "nova")))
+API_DATABASE = "[DEFAULT]\n[api_database]\nconnection = mysql://\n"
+
+
+def test_cells_move_between_the_stop_of_the_last_server_and_the_start_of_the_first() -> None:
+    facts = before(nova=API_DATABASE)
+    facts = cloud.after(facts, plan_projects(SITE, facts))
+    facts |= {"ctl1": dataclasses.replace(facts["ctl1"], cells=(CELL,)), "rtr1": cloud.host("rtr1", {})}
+    titles = [wave.title for wave in plan_projects(HYBRID, facts)[1].switch_waves()]
+    assert titles[1:5] == [
+        "nova: stop servers",
+        "nova: write configuration",
+        "nova: move cell mappings",
+        "nova: start servers",
     ]
+
+
+def test_cells_left_behind_by_an_interrupted_run_take_the_whole_project_through_a_switch() -> None:
+    facts = before(nova=API_DATABASE)
+    facts |= {"ctl1": dataclasses.replace(facts["ctl1"], cells=(CELL,)), "rtr1": cloud.host("rtr1", {})}
+    facts = cloud.after(facts, plan_projects(HYBRID, facts))
+    nova = plan_projects(HYBRID, facts)[1]
+    assert (nova.changed, list(nova.edits), list(nova.cells), list(nova.units)) == (
+        True,
+        [],
+        ["ctl1"],
+        ["ctl1", "ctl2"],
+    )
+    assert nova.lines
 
 
 def test_the_listener_hears_what_stays_on_a_bus_of_its_own_and_what_comes_to_ours() -> None:
@@ -127,6 +236,43 @@ def test_a_server_that_only_the_bus_shows_is_expected_also_when_the_project_leav
     facts["msg1"] = cloud.broker(SITE, consumers=[{"vhost": "old-vhost", "queue": "compute.cmp7"}])
     servers = plan_projects(SITE, facts)[1].servers
     assert "compute@cmp7" in {server.address for server in servers}
+
+
+CONSUMER = {"vhost": "nova", "queue": "compute.cmp7"}
+
+
+def test_who_is_seen_on_rabbitmq_is_expected_while_rpc_is_there_and_not_once_it_left() -> None:
+    facts = on_rabbit()
+    facts["msg1"] = cloud.broker(SITE, consumers=[CONSUMER])
+    hybrid = cloud.after(facts, plan_projects(HYBRID, facts))
+    for site, seen, there in (
+        (SITE, facts, True),
+        (HYBRID, facts, True),
+        (HYBRID, hybrid, False),
+        (SITE, hybrid, False),
+    ):
+        assert ("compute@cmp7" in {one.address for one in plan_projects(site, seen)[1].servers}) == there
+
+
+def test_who_is_seen_on_the_routers_is_expected_while_rpc_is_there_and_not_before() -> None:
+    facts = on_rabbit()
+    compute = cloud.service("nova-compute", 7, node="cmp7")
+    seen = cloud.view([compute], [cloud.subscription(compute, "unicast/nova/nova/compute/cmp7")])
+    facts["rtr1"] = cloud.router("rtr1", seen)
+    hybrid = cloud.after(facts, plan_projects(HYBRID, facts))
+    for site, now, there in ((HYBRID, facts, False), (HYBRID, hybrid, True), (SITE, hybrid, True)):
+        assert ("compute@cmp7" in {one.address for one in plan_projects(site, now)[1].servers}) == there
+
+
+def test_the_name_of_a_cluster_of_volume_services_is_no_server() -> None:
+    site = cloud.deployment(cloud.project("cinder", CTL1))
+    conf = f"[DEFAULT]\ncluster = east\ntransport_url = {cloud.url(site, 'cinder')}\n"
+    consumers = [{"vhost": "cinder", "queue": f"cinder-volume.{name}@lvm"} for name in ("east", "ctl1")]
+    facts = {
+        "msg1": cloud.broker(site, consumers=consumers),
+        "ctl1": cloud.host("ctl1", {"/etc/cinder/cinder.conf": conf}, [cloud.unit("cinder-volume")]),
+    }
+    assert [one.address for one in plan_projects(site, facts)[0].servers] == ["cinder-volume@ctl1@lvm"]
 
 
 def test_every_file_that_cannot_be_edited_is_named_at_once() -> None:

@@ -8,7 +8,7 @@ import pytest
 from deployer.plan.cluster_member import CONF, COOKIE
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query, query
-from tests.unit.plan.cloud import CTL1, GLANCE, MSG1, NOVA, deployment, host, project
+from tests.unit.plan.cloud import CTL1, GLANCE, MSG1, NOVA, RTR1, deployment, host, libraries, project
 
 SITE = deployment(project("glance", CTL1), project("nova", CTL1))
 RAW = {
@@ -48,6 +48,33 @@ def test_a_broker_is_asked_for_its_state_and_whether_it_finds_its_peers() -> Non
 def test_a_host_of_no_project_is_asked_for_nothing() -> None:
     idle = MSG1.__class__("idle", "10.0.0.99", 22, "root", ())
     assert facts_query(SITE, idle, {}) == query([], [])
+
+
+def test_what_the_amqp_driver_needs_is_asked_of_services_where_there_are_routers_only() -> None:
+    hybrid = deployment(*SITE.projects, qdrouterd=(RTR1,))
+    asked = [facts_query(site, one, {})["libraries"] for site, one in ((SITE, CTL1), (hybrid, CTL1), (hybrid, RTR1))]
+    assert asked == [False, True, False]
+
+
+UNIT = {
+    "load": "loaded",
+    "active": "active",
+    "enabled": "enabled",
+    "main_pid": 7,
+    "user": "nova",
+    "interpreter": "/usr/bin/python3",
+    "argv": ["nova-api"],
+    "started": 1.0,
+    "environment": ["OS_DEFAULT__DEBUG"],
+}
+
+
+def test_a_unit_tells_its_libraries_where_they_were_asked_for() -> None:
+    told = {"oslo.messaging": "14.0.3", "amqp": True, "pyngus": False, "proton": True}
+    units = {"asked": {**UNIT, "libraries": told}, "unknown": {**UNIT, "libraries": None}, "not asked": UNIT}
+    found = HostFacts.of("ctl1", {**answer({}), "units": units}, {}).units
+    assert [unit.libraries for unit in found.values()] == [libraries(pyngus=False), None, None]
+    assert found["asked"].environment == ("OS_DEFAULT__DEBUG",)
 
 
 def test_a_file_read_before_is_asked_for_by_its_hash() -> None:

@@ -7,21 +7,38 @@ import pytest
 
 from deployer.errors import ConfigurationError, FileRefused
 from deployer.ini import IniFile
-from deployer.model.deployment import ProjectDeployment
+from deployer.model.deployment import Deployment, ProjectDeployment, RouterSettings, RouterTls
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
-from deployer.plan.service_file import FileEdit, edit_service_file, read_service_file
-from tests.unit.plan.cloud import CEILOMETER, CTL1, FOREIGN, GLANCE, MSG1, NOVA, TEL1, deployment, host, project, url
+from deployer.plan.service_file import AMQP, FileEdit, edit_service_file, read_service_file, written_options
+from tests.unit.plan.cloud import (
+    CEILOMETER,
+    CTL1,
+    FOREIGN,
+    GLANCE,
+    MSG1,
+    NOVA,
+    RTR1,
+    TEL1,
+    deployment,
+    host,
+    project,
+    url,
+)
 
 CLOUD = deployment(project("glance", CTL1), project("nova", CTL1), project("ceilometer", TEL1))
 GLANCE_URL, NOVA_URL, CEILOMETER_URL = (url(CLOUD, name) for name in ("glance", "nova", "ceilometer"))
+HYBRID = deployment(*CLOUD.projects, qdrouterd=(RTR1,))
+TLS = replace(HYBRID, router=RouterSettings(tls=RouterTls("/r/cert", "/r/key", "/r/ca.pem")))
 LISTEN = (Secret(GLANCE_URL), Secret(NOVA_URL))
 OSLO = "oslo_messaging_notifications"
 
 
-def edit(one: ProjectDeployment, before: str | bytes, listen: tuple[Secret, ...] = ()) -> FileEdit:
+def edit(
+    one: ProjectDeployment, before: str | bytes, listen: tuple[Secret, ...] = (), site: Deployment = CLOUD
+) -> FileEdit:
     facts = host("ctl1", {one.project.files[0]: before})
-    return edit_service_file(facts, one, resolve(CLOUD, one), listen)
+    return edit_service_file(facts, one, resolve(site, one), listen)
 
 
 def text(one: FileEdit) -> str:
@@ -29,9 +46,13 @@ def text(one: FileEdit) -> str:
 
 
 def listening(
-    before: str, listen: tuple[Secret, ...] = LISTEN, notify: Literal["keep", "rabbitmq"] = "keep"
+    before: str,
+    listen: tuple[Secret, ...] = LISTEN,
+    notify: Literal["keep", "rabbitmq"] = "keep",
+    site: Deployment = CLOUD,
 ) -> list[str]:
-    found = IniFile.parse(edit(project("ceilometer", TEL1, notify=notify), before, listen).after.reveal(), CEILOMETER)
+    one = project("ceilometer", TEL1, notify=notify)
+    found = IniFile.parse(edit(one, before, listen, site).after.reveal(), CEILOMETER)
     return found.get_all("notification", "messaging_urls")
 
 
@@ -41,6 +62,68 @@ def test_a_project_gets_its_bus_for_rpc_and_for_notifications_and_no_other_byte_
         f"# nova\n[DEFAULT]\ndebug = true\ntransport_url = {NOVA_URL}\n\n[database]\nconnection = x\n\n"
         f"[{OSLO}]\ndriver = messagingv2\ntransport_url = {NOVA_URL}\n"
     )
+
+
+def test_with_routers_a_project_calls_over_them_and_notifies_over_rabbitmq_and_no_other_byte_changes() -> None:
+    before = "# nova\n[DEFAULT]\ndebug = true\ntransport_url = rabbit://\n"
+    assert text(edit(project("nova", CTL1), before, site=HYBRID)) == (
+        f"# nova\n[DEFAULT]\ndebug = true\ntransport_url = {url(HYBRID, 'nova')}\n\n"
+        f"[{OSLO}]\ndriver = messagingv2\ntransport_url = {NOVA_URL}\n\n"
+        f"[{AMQP}]\nidle_timeout = 5\nlink_retry_delay = 1\npre_settled = rpc-reply\n"
+        "sasl_default_realm = openstack\n"
+    )
+    assert url(HYBRID, "nova").startswith("amqp://nova:")
+
+
+def test_the_amqp_drivers_options_are_brought_to_what_holds_and_others_stay() -> None:
+    before = f"[{AMQP}]\npre_settled = rpc-cast\npre_settled = rpc-reply\nidle_timeout = 0\nrpc_server_credit = 7\n"
+    found = IniFile.parse(edit(project("nova", CTL1), before, site=HYBRID).after.reveal(), NOVA)
+    assert found.get_all(AMQP, "pre_settled") == ["rpc-reply"]
+    assert (found.get(AMQP, "idle_timeout"), found.get(AMQP, "rpc_server_credit")) == ("5", "7")
+
+
+def test_routers_with_tls_are_verified_with_their_ca_and_without_tls_no_ca_is_named() -> None:
+    one = project("nova", CTL1)
+    with_tls = edit(one, "[DEFAULT]\n", site=TLS).after.reveal()
+    assert IniFile.parse(with_tls, NOVA).get(AMQP, "ssl_ca_file") == "/r/ca.pem"
+    assert IniFile.parse(edit(one, with_tls, site=HYBRID).after.reveal(), NOVA).get(AMQP, "ssl_ca_file") == ""
+
+
+def test_going_back_to_rabbitmq_only_the_rpc_bus_changes() -> None:
+    one = project("nova", CTL1)
+    hybrid = edit(one, "[DEFAULT]\n", site=HYBRID).after.reveal()
+    assert edit(one, hybrid).after.reveal() == hybrid.replace(url(HYBRID, "nova").encode(), NOVA_URL.encode())
+
+
+def test_a_project_that_does_not_notify_names_its_notify_bus_once_rpc_is_on_routers() -> None:
+    silent = project("nova", CTL1)
+    silent = replace(silent, project=silent.project.model_copy(update={"notifies": False}))
+    assert OSLO not in text(edit(silent, "[DEFAULT]\n"))
+    assert f"[{OSLO}]\ntransport_url = {NOVA_URL}\n" in text(edit(silent, "[DEFAULT]\n", site=HYBRID))
+
+
+def test_an_edit_says_whether_rpc_moves() -> None:
+    one = project("nova", CTL1)
+    done = edit(one, "[DEFAULT]\n", site=HYBRID).after.reveal()
+    other = done.replace(b"idle_timeout = 5", b"idle_timeout = 9")
+    moves = [
+        found.rpc_moves for found in (edit(one, done), edit(one, done, site=HYBRID), edit(one, other, site=HYBRID))
+    ]
+    assert moves == [True, False, False]
+
+
+@pytest.mark.parametrize("site", [CLOUD, HYBRID, TLS], ids=["rabbit", "routers", "tls"])
+@pytest.mark.parametrize("name", ["nova", "ceilometer"])
+def test_the_options_that_decide_over_the_buses_are_those_that_the_edit_writes(name: str, site: Deployment) -> None:
+    one = project(name, CTL1)
+    found = IniFile.parse(edit(one, "[DEFAULT]\n", LISTEN, site).after.reveal(), "x")
+    named = set(written_options(one, resolve(site, one)))
+    written = {option for option in named if found.get(*option)}
+    assert named - written == (set() if site is not HYBRID else {(AMQP, "ssl_ca_file")})
+    bare = IniFile.parse(edit(one, "[DEFAULT]\n", LISTEN, site).after.reveal(), "x")
+    for option in named:
+        bare.unset(*option)
+    assert [line for line in bare.render().decode().splitlines() if "=" in line] == ["driver = messagingv2"]
 
 
 def test_glance_without_any_bus_gets_ours() -> None:
@@ -66,12 +149,13 @@ def test_a_foreign_notification_bus_outlives_the_move_of_rpc() -> None:
     assert found.get(OSLO, "transport_url") == FOREIGN
 
 
+@pytest.mark.parametrize("site", [CLOUD, HYBRID, TLS], ids=["rabbit", "routers", "tls"])
 @pytest.mark.parametrize("name", ["glance", "nova", "ceilometer"])
-def test_an_edited_file_needs_no_edit(name: str) -> None:
+def test_an_edited_file_needs_no_edit(name: str, site: Deployment) -> None:
     one = project(name, CTL1)
-    first = edit(one, f"[DEFAULT]\ntransport_url = {FOREIGN}\n", LISTEN)
+    first = edit(one, f"[DEFAULT]\ntransport_url = {FOREIGN}\n", LISTEN, site)
     assert first.changed
-    assert not edit(one, first.after.reveal(), LISTEN).changed
+    assert not edit(one, first.after.reveal(), LISTEN, site).changed
 
 
 def test_the_write_is_bound_to_the_bytes_it_was_made_from_and_keeps_mode_and_owner() -> None:
@@ -111,6 +195,14 @@ def test_a_listener_keeps_the_buses_that_are_not_ours() -> None:
 def test_a_listener_drops_what_is_ours_and_no_longer_right() -> None:
     stale = "rabbit://nova:old@10.0.0.11:5672/nova?ssl=0"
     assert listening(f"[notification]\nmessaging_urls = {stale}\n") == [GLANCE_URL, NOVA_URL]
+
+
+@pytest.mark.parametrize("site", [CLOUD, HYBRID], ids=["rabbit", "routers"])
+def test_a_listener_never_reads_from_a_router_whether_it_named_it_or_not(site: Deployment) -> None:
+    router = "amqp://nova:x@10.9.9.9:5672/nova"
+    named = f"[notification]\nmessaging_urls = {router}\nmessaging_urls = {FOREIGN}\n"
+    assert listening(named, site=site) == [FOREIGN, GLANCE_URL, NOVA_URL]
+    assert listening(f"[DEFAULT]\ntransport_url = {router}\n", site=site) == [GLANCE_URL, NOVA_URL]
 
 
 def test_a_listener_that_reads_the_same_bus_twice_reads_it_once() -> None:

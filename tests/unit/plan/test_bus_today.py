@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from deployer.model.secrets import Secret
+from deployer.model.transports import resolve
+from deployer.plan.bus_today import RpcBus, rpc_bus, rpc_topics
+from tests.unit.plan.cloud import CTL1, RTR1, RTR2, deployment, ini, project
+
+NOVA = project("nova", CTL1)
+RABBIT = deployment(NOVA)
+HYBRID = deployment(NOVA, qdrouterd=(RTR1, RTR2))
+
+
+def bus(url: str) -> RpcBus:
+    found = RpcBus.of(Secret(url))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "transport_url =\n", "transport_url = rabbit://\n", "transport_url = nova:pw@host\n"]
+)
+def test_a_file_that_names_no_host_is_on_no_bus(text: str) -> None:
+    assert rpc_bus(ini(f"[DEFAULT]\n{text}")) is None
+
+
+def test_a_file_tells_its_driver_hosts_and_vhost_and_no_password() -> None:
+    found = rpc_bus(ini("[DEFAULT]\ntransport_url = rabbit://n:canary@A:5672,n:canary@b:5672//nova\n"))
+    assert found == RpcBus("rabbit", ("a", "b"), "/nova")
+
+
+@pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("amqp://nova:pw@10.0.0.31:31459/nova", True),
+        ("amqp://other:old@10.0.0.99:1,other:old@10.0.0.32:1/nova", True),
+        ("rabbit://nova:pw@10.0.0.31:5672/nova", False),
+        ("amqp://nova:pw@10.0.0.31:31459/", False),
+        ("amqp://nova:pw@10.9.9.9:31459/nova", False),
+    ],
+    ids=["itself", "one member left", "another driver at the same place", "another vhost", "other hosts"],
+)
+def test_members_may_come_and_go_driver_and_vhost_make_the_bus(url: str, same: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    assert bus(url).is_on(resolve(HYBRID, NOVA).rpc) == same
+
+
+def test_our_brokers_are_known_in_whatever_vhost() -> None:
+    urls = ("rabbit://n:p@10.0.0.11/x", "amqp://n:p@10.0.0.11/nova", "rabbit://n:p@10.9.9.9/nova")
+    assert [bus(url).is_brokers(RABBIT) for url in urls] == [True, False, False]
+
+
+def test_a_bus_is_served_by_the_hosts_it_names_also_when_they_left_their_group() -> None:
+    left = deployment(NOVA, project("glance", RTR1, RTR2))
+    served = bus("amqp://nova:pw@10.0.0.31:31459,nova:pw@10.0.0.32:31459/nova").served_by(left)
+    assert (left.qdrouterd, served) == ((), (RTR1, RTR2))
+    assert bus("amqp://nova:pw@10.9.9.9:31459/nova").served_by(left) == ()
+
+
+def test_every_topic_that_servers_take_work_from_counts() -> None:
+    assert rpc_topics(NOVA) == ("conductor", "scheduler", "compute")
+    assert rpc_topics(project("heat", CTL1)) == ("engine", "engine_worker", "heat-engine-listener")
+    assert rpc_topics(project("glance", CTL1)) == ()
