@@ -61,6 +61,11 @@ _REMEDIES = [
         "Add the repository that has it",
     ),
     (
+        r"unmet dependencies|nothing provides",
+        "something that the package needs cannot be had",
+        "Add the repository that has it",
+    ),
+    (
         r"dependency problems|is needed by",
         "other packages need it",
         "Remove those first",

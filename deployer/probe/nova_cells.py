@@ -8,7 +8,7 @@ One JSON request line on stdin, one answer line on stdout behind MARK:
      `old`: nothing was written then], "error": null or text without credentials}
 
 The rows themselves: what nova-manage and nova's objects show of a template is filled in with nova.conf's URL already.
-For nova 25 to 29 (the table has been the same since Newton, its module since 23), Python 3.8 and later.
+For nova 25 to 29, Python 3.8 and later.
 """
 
 from __future__ import annotations
