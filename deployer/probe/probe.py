@@ -39,13 +39,14 @@ CLEANUP = 4.0  # seconds kept for deleting the notification queue
 CONNECTIONS = 8  # at most to the RPC bus, however many servers are asked
 REPLY_QUEUE_TTL = 60  # seconds that RabbitMQ keeps our reply queue afterwards; the default is half an hour
 LOGGED = 160  # characters of a log message: some carry a whole notification behind what they say
+# The amqp driver's last lines after a refused login, and after each ping: they would hide the cause above them.
+ECHOES = ("failed: timed out", "called on destroyed connection!")
 SHOWN = 3  # characters: shorter pieces of a password say nothing, and hiding them would garble every text
 _CREDENTIALS = re.compile(r"://\S*@")
 _PASSWORD = re.compile(r":([^:@]+)@")
 _REMOTE_TRACE = "Traceback (most recent call last)"
 
-# Asks one thing: (probe, the result to fill in, configuration, RPC transport).
-Question = Callable[["Probe", "dict[str, Any]", Any, Any], None]
+Question = Callable[["Probe", "dict[str, Any]", Any, Any], None]  # probe, result to fill in, configuration, transport
 
 
 class LastWords(logging.Handler):
@@ -55,8 +56,9 @@ class LastWords(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the record's text, and what it was logged for."""
-        cause = _describe(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
-        self.text = " ".join(part for part in (record.getMessage()[:LOGGED], cause) if part)
+        if not record.getMessage().endswith(ECHOES):
+            cause = _describe(record.exc_info[1]) if record.exc_info and record.exc_info[1] else ""
+            self.text = " ".join(part for part in (record.getMessage()[:LOGGED], cause) if part)
 
 
 class Receiver:
@@ -80,8 +82,7 @@ class Probe:
         timeout = float(request["timeout"])
         self.deadline = time.monotonic() + max(timeout - RESERVE, timeout / 2)
         self.last_words = LastWords(logging.WARNING)
-        unanswered = {"answered": False, "how": "", "ms": None, "error": None}
-        self.targets = [{**target, **unanswered} for target in request["targets"]]
+        self.targets = [{**one, "answered": False, "how": "", "ms": None, "error": None} for one in request["targets"]]
         self.notify: dict[str, Any] | None = None
         if request.get("notify"):
             self.notify = {"delivered": False, "ms": None, "error": None, "queue_deleted": True}
@@ -173,10 +174,10 @@ def _configure(request: dict[str, Any]) -> Any:
 def _effective(conf: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Return what the service's files come to, without credentials."""
     oslo_messaging = _library()
-    notify = request.get("notify") or {}
+    asked = (request.get("notify") or {}).get("url")
     rpc_url = oslo_messaging.TransportURL.parse(conf, request["url"])
     notifications = conf.oslo_messaging_notifications
-    notify_url = oslo_messaging.TransportURL.parse(conf, notify.get("url") or notifications.transport_url)
+    notify_url = oslo_messaging.TransportURL.parse(conf, asked or notifications.transport_url)
     return {
         "rpc_driver": rpc_url.transport,
         "rpc_hosts": _hosts(rpc_url),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -123,6 +124,22 @@ def test_a_broker_that_is_not_there_ends_the_probe_in_time_and_says_why() -> Non
         assert "refused" in result["error"]
     assert not answer["targets"][0]["answered"]
     assert not answer["notify"]["delivered"]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "Connection.process() called on destroyed connection!",
+        "RPC Call message sent to <Target topic=conductor, server=ctl1> failed: timed out",
+    ],
+)
+def test_what_a_driver_logs_after_the_cause_does_not_hide_it(echo: str) -> None:
+    # As oslo.messaging 14.9.3 and pyngus 2.3 log a wrong password of a router.
+    cause = "Connection failed: Condition('amqp:unauthorized-access', 'Authentication failed [mech=PLAIN]')"
+    last_words = probe.LastWords()
+    for text in (cause, echo):
+        last_words.handle(logging.makeLogRecord({"msg": text, "levelno": logging.ERROR}))
+    assert last_words.text == cause
 
 
 def test_the_services_own_files_decide(tmp_path: Path) -> None:
