@@ -55,6 +55,8 @@ class Project(_Entry):
     notifies: bool = False
     cells: bool = False
     """Whether a database of its own maps cells to transport URLs (nova)."""
+    casts_to_absent: bool = False
+    """Whether a service casts, as it starts, to servers that may not be there, and ends when that cast fails."""
     listener: Listener | None = None
     units: tuple[Unit, ...] = Field(min_length=1)
 

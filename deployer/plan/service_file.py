@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deployer.errors import ConfigurationError, FileRefused, Mistake
@@ -75,7 +76,7 @@ def edit_service_file(
     if _names_notify_bus(project, transports):
         _edit_notifications(ini, transports.notify, keep=keep, driver=project.project.notifies)
     if transports.rpc.driver == "amqp":
-        _edit_amqp(ini, transports.rpc)
+        _edit_amqp(ini, _amqp_options(project, transports.rpc))
     url = transports.rpc.url().reveal()
     moves = ini.get("DEFAULT", "transport_url") != url
     ini.set("DEFAULT", "transport_url", url)
@@ -97,7 +98,7 @@ def written_options(project: ProjectDeployment, transports: Transports) -> list[
         ("DEFAULT", "transport_url"),
         *([(notify_bus.SECTION, "transport_url")] if _names_notify_bus(project, transports) else []),
         *([(listener.section, listener.key)] if listener else []),
-        *((AMQP, key) for key in _amqp_options(transports.rpc) if transports.rpc.driver == "amqp"),
+        *((AMQP, key) for key in _amqp_options(project, transports.rpc) if transports.rpc.driver == "amqp"),
     ]
 
 
@@ -106,26 +107,27 @@ def _names_notify_bus(project: ProjectDeployment, transports: Transports) -> boo
     return project.project.notifies or transports.rpc.driver == "amqp"
 
 
-def _amqp_options(bus: Transport) -> dict[str, str]:
-    """Return the driver's options that stood the test of live cutovers.
+def _amqp_options(project: ProjectDeployment, bus: Transport) -> dict[str, tuple[str, ...]]:
+    """Return the values of the driver's options that stood the test of live cutovers; none: not set.
 
     A hung router is noticed (idle_timeout), a link that was refused is tried again soon (the default waits 10 s), and a
-    cast is acknowledged: pre-settled, which is the default, it is lost while a link comes back.
+    cast is acknowledged: pre-settled, which is the default, it is lost while a link comes back. But one that nobody
+    takes then fails its sender after half a minute, and a service that starts with such a cast would never run.
     """
     return {
-        "idle_timeout": "5",
-        "link_retry_delay": "1",
-        "pre_settled": "rpc-reply",
-        "sasl_default_realm": bus.realm,
+        "idle_timeout": ("5",),
+        "link_retry_delay": ("1",),
+        "pre_settled": ("rpc-reply", "rpc-cast") if project.project.casts_to_absent else ("rpc-reply",),
+        "sasl_default_realm": (bus.realm,),
         # The driver speaks TLS wherever a CA is named, whatever the URL says (controller.py, _do_connect).
-        "ssl_ca_file": bus.ca,
+        "ssl_ca_file": (bus.ca,) if bus.ca else (),
     }
 
 
-def _edit_amqp(ini: IniFile, bus: Transport) -> None:
-    for key, value in _amqp_options(bus).items():
-        if value or ini.get(AMQP, key):
-            ini.set_all(AMQP, key, [value])
+def _edit_amqp(ini: IniFile, options: Mapping[str, Sequence[str]]) -> None:
+    for key, values in options.items():
+        if values or ini.get(AMQP, key):
+            ini.set_all(AMQP, key, list(values) or [""])
 
 
 def _edit_listener(ini: IniFile, listener: Listener, bus: Transport, listen: tuple[Secret, ...], *, keep: bool) -> None:

@@ -23,7 +23,9 @@ from deployer.plan.checks import (
 from deployer.plan.expected import RpcServer, active_units
 from deployer.plan.observed import HostFacts
 from deployer.plan.projects import ProjectPlan, notifying_over_ours
+from deployer.plan.router_checks import fanout_checks, old_bus_checks, router_checks, subscription_checks
 from deployer.rollout.fleet import Fleet
+from deployer.rollout.routers import ask_fanout
 from tasks.probe import probe_bus
 
 Question = tuple[ProjectDeployment, Witness, Sequence[RpcServer]]
@@ -93,7 +95,22 @@ class Bus:
         """
         projects = [(project, expected.get(project.name, ())) for project in self._fleet.deployment.projects]
         answers = self.ask_projects(projects, timeout, notify=True)
-        return answers + self._listeners(timeout) + unit_checks(ran, self._fleet.facts)
+        listeners = self._listeners(timeout)
+        return answers + listeners + self._routers(projects) + unit_checks(ran, self._fleet.facts)
+
+    def _routers(self, expected: Iterable[tuple[ProjectDeployment, Sequence[RpcServer]]]) -> list[Check]:
+        """Return the routers' own view: who is attached where, that nobody is left on the old bus, that fanout is whole."""
+        deployment = self._fleet.deployment
+        if not deployment.qdrouterd:
+            return []
+        facts = self._fleet.observe({*deployment.qdrouterd, *deployment.rabbitmq})
+        checks = router_checks(deployment, facts)
+        for project, servers in expected:
+            checks += subscription_checks(project, servers, facts.values())
+        states = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
+        consumers = [seen for state in states for seen in state.get("consumers", [])]
+        checks += old_bus_checks(deployment, deployment.projects, consumers)
+        return checks + fanout_checks(deployment, ask_fanout(self._fleet))
 
     def gate_servers(self, plan: ProjectPlan, ran: Sequence[HostFacts], timeout: float) -> None:
         """Let callers start only when every server of the project answers on the planned bus; raises GateFailed.
