@@ -23,6 +23,8 @@ from deployer.plan.steps import Intent
 CELL0 = "00000000-0000-0000-0000-000000000000"
 """The cell of instances that were never scheduled; it has no bus (nova/objects/cell_mapping.py, CELL0_UUID)."""
 
+_UNREAD = "cell mappings stay as they are: no host with [api_database] connection runs a service that could tell them"
+
 
 @dataclass(frozen=True)
 class CellMoves:
@@ -56,12 +58,16 @@ def plan_cells(
     deployment: Deployment, project: ProjectDeployment, rpc: Transport, facts: Mapping[str, HostFacts]
 ) -> CellMoves:
     """Return the mappings that must name `rpc` from now on; empty where they were not read."""
-    witness = cells_witness(project, facts)
-    if witness is None or facts[witness.host].cells is None:
-        return CellMoves({})
     files = {host.name: read_service_file(facts[host.name], project) for host in project.hosts}
     today = {name: Secret(ini.get("DEFAULT", "transport_url") or "") for name, ini in files.items()}
-    ours = _Ours(deployment, rpc, frozenset(filter(None, map(RpcBus.of, today.values()))))
+    buses = frozenset(filter(None, map(RpcBus.of, today.values())))
+    witness = cells_witness(project, facts)
+    if witness is None:
+        untold = project.project.cells and not all(bus.is_on(rpc) for bus in buses)
+        return CellMoves({}, (f"{project.name}: {_UNREAD}",) if untold else ())
+    if facts[witness.host].cells is None:
+        return CellMoves({})
+    ours = _Ours(deployment, rpc, buses)
     moving, lines = _sort(facts[witness.host].cells or (), today[witness.host], ours)
     if not moving:
         return CellMoves({}, lines)

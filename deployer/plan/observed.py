@@ -156,6 +156,6 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         interpreter=raw["interpreter"],
         argv=tuple(raw["argv"]),
         started=raw["started"],
-        libraries=Libraries.of(raw["libraries"]) if raw.get("libraries") else None,
+        libraries=Libraries.of(raw["libraries"]) if raw["libraries"] else None,
         environment=tuple(raw["environment"]),
     )

@@ -118,6 +118,16 @@ def test_mappings_that_were_not_read_are_not_planned() -> None:
     assert plan_cells(HYBRID, HYBRID.projects[0], resolve(HYBRID, HYBRID.projects[0]).rpc, facts) == CellMoves({})
 
 
+@pytest.mark.parametrize(("rpc", "lines"), [(OLD, 1), (NEW, 0)], ids=["nova moves", "nova stays"])
+def test_a_move_of_nova_without_anyone_to_read_its_mappings_is_told(rpc: str, lines: int) -> None:
+    conf = f"[DEFAULT]\ntransport_url = {rpc}\n"
+    project = HYBRID.projects[0]
+    found = plan_cells(
+        HYBRID, project, resolve(HYBRID, project).rpc, {name: ctl(name, conf) for name in ("ctl1", "ctl2")}
+    )
+    assert (found.intents, len(found.lines)) == ({}, lines)
+
+
 def test_the_first_host_that_knows_the_api_database_and_runs_something_reads_and_writes() -> None:
     facts = {"ctl1": ctl("ctl1", "[DEFAULT]\n"), "ctl2": ctl("ctl2", nova())}
     project = RABBIT.projects[0]

@@ -82,6 +82,16 @@ def test_the_amqp_drivers_options_are_brought_to_what_holds_and_others_stay() ->
     assert (found.get(AMQP, "idle_timeout"), found.get(AMQP, "rpc_server_credit")) == ("5", "7")
 
 
+def test_only_a_project_that_casts_to_absent_servers_sends_casts_that_may_be_lost() -> None:
+    settled = {
+        name: IniFile.parse(edit(project(name, CTL1), "[DEFAULT]\n", site=HYBRID).after.reveal(), "x").get_all(
+            AMQP, "pre_settled"
+        )
+        for name in ("nova", "cinder")
+    }
+    assert settled == {"nova": ["rpc-reply"], "cinder": ["rpc-reply", "rpc-cast"]}
+
+
 def test_routers_with_tls_are_verified_with_their_ca_and_without_tls_no_ca_is_named() -> None:
     one = project("nova", CTL1)
     with_tls = edit(one, "[DEFAULT]\n", site=TLS).after.reveal()
