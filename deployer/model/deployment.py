@@ -49,7 +49,11 @@ class BrokerSettings:
 
 @dataclass(frozen=True)
 class RouterTls:
-    """TLS on every listener of the routers: absolute paths on their hosts; `ca` is on the services' hosts too."""
+    """TLS on every listener of the routers: absolute paths on their hosts; `ca` is on the services' hosts too.
+
+    The files are not looked at beforehand, for a private key must not travel: a router starts without them, and the
+    login after the start fails.
+    """
 
     certificate: str
     key: str

@@ -22,15 +22,10 @@ SCOPE = "backend:qdrouterd"
 
 @dataclass(frozen=True)
 class RouterPlan:
-    """`waves` are all that is to be done; `changes` has a line for people for each change of a router.
-
-    `expected` and `complete` read as those of ClusterPlan: of a router all is known from the start.
-    """
+    """`waves` are all that is to be done; `changes` has a line for people for each change of a router."""
 
     waves: tuple[Wave, ...]
     changes: tuple[str, ...]
-    expected: tuple[Wave, ...] = ()
-    complete: bool = True
 
 
 def plan_routers(deployment: Deployment, facts: Mapping[str, HostFacts]) -> RouterPlan:
