@@ -11,7 +11,7 @@ import pytest
 from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment, RouterTls
 from deployer.model.secrets import Blob, Secret
-from deployer.plan.observed import FileFact, UnitFact
+from deployer.plan.observed import FileFact, HostFacts, UnitFact
 from deployer.plan.router_config import CONF, PASSWORD, SASL_CONF, UNIT
 from deployer.plan.routers import plan_routers
 from deployer.plan.steps import Intent, Wave
@@ -45,6 +45,12 @@ def restarted(found: tuple[Wave, ...]) -> list[str]:
 def grown(routers: int, first: int = 0) -> Facts:
     """The finished hosts of so many routers, and bare ones for more."""
     return {**{f"r{number}": bare(f"r{number}") for number in range(9)}, **finished(site(routers, first=first))}
+
+
+def with_file(facts: HostFacts, path: str, content: bytes) -> HostFacts:
+    """The host with other content in a file of its router."""
+    other = replace(facts.files[path], sha256="0" * 64, content=Blob(content))
+    return replace(facts, files={**facts.files, path: other})
 
 
 @pytest.mark.parametrize("routers", range(9))
@@ -191,10 +197,9 @@ def test_what_is_not_ours_in_a_running_router_stays() -> None:
 def test_a_file_that_says_the_same_otherwise_is_written_and_nothing_else() -> None:
     cloud = site(2)
     facts = finished(cloud)
-    conf = facts["r0"].files[CONF]
-    assert conf.content is not None
-    longer = replace(conf, sha256="0" * 64, content=Blob(conf.content.reveal() + b"# a word\n"))
-    facts["r0"] = replace(facts["r0"], files={**facts["r0"].files, CONF: longer})
+    conf = facts["r0"].files[CONF].content
+    assert conf is not None
+    facts["r0"] = with_file(facts["r0"], CONF, conf.reveal() + b"# a word\n")
 
     assert kinds(waves(cloud, facts))[0] == {"r0": ["file.write"]}
 
@@ -208,6 +213,21 @@ def test_a_password_file_that_others_may_read_is_closed() -> None:
     [wave] = waves(cloud, facts)
     [write] = wave.intents["r0"]
     assert (write.args["path"], write.args["mode"]) == (PASSWORD, 0o600)
+
+
+def test_a_password_that_connectors_hold_since_the_start_restarts_them_and_not_the_hub() -> None:
+    cloud = site(2)
+    found = waves(cloud, {name: with_file(one, PASSWORD, b"other") for name, one in finished(cloud).items()})
+
+    assert restarted(found) == ["r1"]
+    assert set(intents(found, "file.write")) == {"r0", "r1"}
+
+
+def test_sasls_configuration_is_read_at_the_start_only() -> None:
+    cloud = site(1)
+    facts = {"r0": with_file(finished(cloud)["r0"], SASL_CONF, b"mech_list: ANONYMOUS\n")}
+
+    assert restarted(waves(cloud, facts)) == ["r0"]
 
 
 def test_a_new_project_is_a_user_on_every_router_and_nobody_is_restarted() -> None:
