@@ -61,8 +61,12 @@ def _check(chosen: Sequence[Deed]) -> None:
             kinds.CHECKS[deed.kind](deed)
 
 
+_WORDS = {"unit.stop": "start {} again", "unit.start": "stop {}", "file.write": "put {} back"}
+
+
 def _reason(deed: Deed) -> str:
-    return f"undo {deed.kind} {deed.target}"
+    words = _WORDS.get(deed.kind, f"undo {deed.kind} of {{}}")
+    return words.format(deed.target.removesuffix(".service"))
 
 
 def _job(deed: Deed, journal: Journal, *, force: bool) -> Job:

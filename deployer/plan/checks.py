@@ -80,8 +80,10 @@ def read_answer(
     The probe sees what the unit sees, whichever of its files or variables says so: with `bus`, an answer over another
     bus than that one holds nothing.
     """
-    checks = [_rpc_check(project.name, witness.host, target) for target in answer["targets"]]
-    elsewhere = bus is not None and _elsewhere(bus, answer.get("effective") or {})
+    effective = answer.get("effective") or {}
+    over = f" over {effective['rpc_driver']}" if "rpc_driver" in effective else ""
+    checks = [_rpc_check(project.name, witness.host, target, over) for target in answer["targets"]]
+    elsewhere = bus is not None and _elsewhere(bus, effective)
     if elsewhere:
         checks = [replace(check, ok=False, detail=f"the unit is on another bus: {elsewhere}") for check in checks]
     if answer.get("notify"):
@@ -138,9 +140,9 @@ def _elsewhere(bus: Transport, effective: Mapping[str, Any]) -> str:
     return f"{effective['rpc_driver']} at {', '.join(sorted(seen)) or 'no host'}"
 
 
-def _rpc_check(project: str, host: str, target: dict[str, Any]) -> Check:
+def _rpc_check(project: str, host: str, target: dict[str, Any], over: str) -> Check:
     address = f"{target['topic']}@{target['server']}"
-    detail = target["how"] if target["answered"] else target["error"] or "no answer"
+    detail = f"{target['how']}{over}" if target["answered"] else target["error"] or "no answer"
     return Check(project, "rpc", address, target["answered"], detail, host, target.get("ms"))
 
 

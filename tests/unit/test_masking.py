@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from deployer.model.masking import mask
@@ -53,6 +53,8 @@ class TestURLs:
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(awkward, awkward)
     def test_no_password_of_a_value_survives(self, before: str, after: str) -> None:
+        # Between an @ and a comma stands a host, to oslo.messaging too: it splits at commas first.
+        assume("@" not in before or "," not in after)
         assert CANARY not in mask(f"transport_url = rabbit://nova:{before}{CANARY}{after}@mq1:5672//nova\n")
 
     @pytest.mark.parametrize(
