@@ -17,27 +17,30 @@ For python-qpid-proton 0.37 and later (the blocking interface), Python 3.9 and l
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import time
 import uuid
+from collections import Counter
 from importlib import import_module
 from typing import Any
 
 MARK = "hybridmsg-probe "
 OWN = "hybridmsg-"  # how the containers of this program are called: no view shows them
 PAGE = 500  # rows of one answer
-MANAGEMENT = "$management"
+MANAGEMENT, SELF = "$management", "org.amqp.management"  # the node's address and its own type
 TYPE = "org.apache.qpid.dispatch."
-ENTITIES = {"listener": "listener", "connector": "connector", "address": "router.config.address"}
-ENTITIES.update({"sslProfile": "sslProfile", "log": "log"})
+ENTITIES = {kind: kind for kind in ("listener", "connector", "sslProfile", "log")}
+ENTITIES["address"] = "router.config.address"
 HIDDEN = ("password", "saslPassword")  # attributes that may hold a secret
 OK, NOT_FOUND, DONE = 200, 404, (200, 201, 204)  # of the management protocol
 # Below it, so that it is routed as the fanout of OpenStack is.
 FANOUT = "openstack.org/om/rpc/multicast/hybridmsg-check/"
 CREDIT = 2000  # messages that may be on their way to one subscriber
 PULSE = 0.2  # seconds between two attempts to reach every subscriber
+RESERVE = 4.0  # seconds kept for counting, which takes QUIET twice
 QUIET = 1.0  # seconds without a message after which no further copy comes
 
 Row = dict[str, Any]
@@ -57,24 +60,30 @@ class Management:
 
     def call(self, operation: str, body: Any = None, **properties: Any) -> Any:
         """Return the answer to one operation, a proton Message."""
-        self.connection.timeout = max(self._deadline - time.monotonic(), 0.1)
+        self.connection.timeout = self._deadline - time.monotonic()
+        if self.connection.timeout <= 0:
+            raise Refusal("the router did not answer everything in time")
         message = import_module("proton").Message(body=body, properties={"operation": operation, **properties})
         return self._client.call(message)
 
-    def query(self, kind: str, attributes: list[str]) -> list[Row]:
-        """Return all entities of a type, page by page; no attributes means all."""
+    def query(self, kind: str, attributes: list[str], **page: int) -> list[Row]:
+        """Return all entities of a type, or those of one page; no attributes means all."""
+        asked = {"type": SELF, "name": "self", "entityType": TYPE + kind, **page}
+        answer = self.call("QUERY", {"attributeNames": attributes}, **asked)
+        if answer.properties["statusCode"] != OK:
+            raise Refusal(f"{kind}: {answer.properties.get('statusDescription')}")
+        names = answer.body["attributeNames"]
+        return [{name: row[place] for place, name in enumerate(names)} for row in answer.body["results"]]
+
+    def pages(self, kind: str, attributes: list[str]) -> list[Row]:
+        """Return all of what grows with the cloud; qdrouterd has pages for that only, elsewhere it ignores offset."""
         rows: list[Row] = []
-        while True:
-            asked = {"entityType": TYPE + kind, "offset": len(rows), "count": PAGE}
-            answer = self.call(
-                "QUERY", {"attributeNames": attributes}, type="org.amqp.management", name="self", **asked
-            )
-            if answer.properties["statusCode"] != OK:
-                raise Refusal(f"{kind}: {answer.properties.get('statusDescription')}")
-            names, page = answer.body["attributeNames"], answer.body["results"]
-            rows += [{name: row[place] for place, name in enumerate(names)} for row in page]
-            if len(page) < PAGE:
-                return rows
+        while len(rows) % PAGE == 0:
+            page = self.query(kind, attributes, offset=len(rows), count=PAGE)
+            if not page:
+                break
+            rows += page
+        return rows
 
 
 def _container() -> Any:
@@ -85,10 +94,9 @@ def _container() -> Any:
 
 def _connect(request: Row, router: list[Any], container: Any) -> Any:
     """Log in to one router by SASL PLAIN."""
-    proton = import_module("proton")
+    proton, domain = import_module("proton"), None
     host, port = router
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    domain = None
     if request["tls_ca"]:
         domain = proton.SSLDomain(proton.SSLDomain.MODE_CLIENT)
         domain.set_trusted_ca_db(request["tls_ca"])
@@ -106,27 +114,25 @@ def _connect(request: Row, router: list[Any], container: Any) -> Any:
     )
 
 
-def _view(request: Row) -> Row:
+def _view(node: Management, _request: Row) -> Row:
     """Return the router as it tells it."""
-    node = Management(request)
     [router] = node.query("router", ["id", "mode", "version"])
-    asked = node.query("connection", ["identity", "container", "user", "host", "role"])
+    asked = node.pages("connection", ["identity", "container", "user", "host", "role"])
     connections = [row for row in asked if not (row["container"] or "").startswith(OWN)]
     containers = {row.pop("identity"): row["container"] for row in connections}
     view = {
         **router,
-        "nodes": _nodes(node, router["id"]),
+        "nodes": _nodes(node),
         "entities": [entity for kind in ENTITIES for entity in _entities(node, kind)],
         "connections": [{name: value or "" for name, value in row.items()} for row in connections],
         "links": _links(node, containers),
     }
-    node.connection.close()
     return {"view": view}
 
 
-def _nodes(node: Management, own: str) -> list[str]:
+def _nodes(node: Management) -> list[str]:
     """Return the ids of the mesh's routers; a standalone one tells of none, not even of itself."""
-    return sorted({own, *(row["id"] for row in node.query("router.node", ["id"]))})
+    return sorted({row["id"] for kind in ("router", "router.node") for row in node.query(kind, ["id"])})
 
 
 def _entities(node: Management, kind: str) -> list[Row]:
@@ -149,7 +155,7 @@ def _links(node: Management, containers: dict[str, str]) -> list[Row]:
             "undelivered": row["undeliveredCount"],
             "unsettled": row["unsettledCount"],
         }
-        for row in node.query("router.link", asked)
+        for row in node.pages("router.link", asked)
         if row["linkType"] == "endpoint" and row["connectionId"] in containers
     ]
 
@@ -159,25 +165,17 @@ def _address(key: str) -> str:
     return key[2:] if key.startswith("M") else key[1:]
 
 
-def _mesh(request: Row) -> Row:
+def _mesh(node: Management, _request: Row) -> Row:
     """Return whom the router knows and how its connectors are."""
-    node = Management(request)
-    [router] = node.query("router", ["id"])
-    connectors = node.query("connector", ["name", "connectionStatus", "connectionMsg"])
-    answer = {
-        "nodes": _nodes(node, router["id"]),
-        "connectors": [
-            {"name": row["name"], "status": row["connectionStatus"] or "", "text": row["connectionMsg"] or ""}
-            for row in connectors
-        ],
-    }
-    node.connection.close()
-    return answer
+    told = [
+        {"name": row["name"], "status": row["connectionStatus"] or "", "text": row["connectionMsg"] or ""}
+        for row in node.query("connector", ["name", "connectionStatus", "connectionMsg"])
+    ]
+    return {"nodes": _nodes(node), "connectors": told}
 
 
-def _update(request: Row) -> Row:
+def _update(node: Management, request: Row) -> Row:
     """Delete, then create; what is gone already stays gone, and a log, which always is there, is updated."""
-    node = Management(request)
     changed: list[str] = []
     try:
         for entity in request["delete"]:
@@ -186,8 +184,6 @@ def _update(request: Row) -> Row:
             changed += _change(node, "UPDATE" if entity["type"] == "log" else "CREATE", entity)
     except Refusal as refusal:
         return {"changed": changed, "problem": str(refusal)}
-    finally:
-        node.connection.close()
     return {"changed": changed}
 
 
@@ -209,44 +205,35 @@ class Mesh:
 
     def __init__(self, request: Row) -> None:
         proton = import_module("proton.reactor")
-        self._deadline = time.monotonic() + float(request["timeout"])
+        timeout = float(request["timeout"])
+        self._deadline = time.monotonic() + max(timeout - RESERVE, timeout / 2)
         self._rounds = int(request["rounds"])
         self._address = FANOUT + uuid.uuid4().hex
         container = _container()
-        self._connections: list[Any] = []
-        for router in request["routers"]:
-            self._connections.append(_connect(request, router, container))
+        self._connections = [_connect(request, router, container) for router in request["routers"]]
         self._receivers = [one.create_receiver(self._address, credit=CREDIT) for one in self._connections]
         self._senders = [one.create_sender(self._address, options=proton.AtMostOnce()) for one in self._connections]
         self._hosts = [host for host, _port in request["routers"]]
-        # (sender, round, receiver): copies
-        self._copies: dict[tuple[int, int, int], int] = {}
+        self._pairs = list(itertools.product(range(len(self._hosts)), repeat=2))
+        self._copies: Counter[tuple[int, int, int]] = Counter()  # by sender, round and receiver
 
     def check(self) -> Row:
         """Reach every subscriber from everywhere, then count the copies of each of `rounds` messages."""
-        first = -1
-        while missing := self._missing(first):
-            if time.monotonic() > self._deadline - 3 * QUIET:
-                break
+        first, missing = -1, None
+        while missing is None or (missing and time.monotonic() < self._deadline):
             self._send([first])
             self._take_all(PULSE)
+            missing = self._missing(first)
         self._take_all(QUIET)
         self._send(list(range(self._rounds)))
         self._take_all(QUIET)
-        pairs = [self._pair(sender, receiver) for sender in self._each() for receiver in self._each()]
+        pairs = [self._pair(sender, receiver) for sender, receiver in self._pairs]
         problem = f"no message came from {'; '.join(missing)}" if missing else ""
         return {"sent": self._rounds, "pairs": pairs, "problem": problem}
 
-    def _each(self) -> range:
-        return range(len(self._hosts))
-
     def _missing(self, number: int) -> list[str]:
-        return [
-            f"{self._hosts[sender]} to {self._hosts[receiver]}"
-            for sender in self._each()
-            for receiver in self._each()
-            if (sender, number, receiver) not in self._copies
-        ]
+        lacking = [(sender, receiver) for sender, receiver in self._pairs if not self._copies[sender, number, receiver]]
+        return [f"{self._hosts[sender]} to {self._hosts[receiver]}" for sender, receiver in lacking]
 
     def _send(self, numbers: list[int]) -> None:
         message = import_module("proton").Message
@@ -256,7 +243,7 @@ class Mesh:
 
     def _take_all(self, quiet: float) -> None:
         """Take messages until none has come for `quiet` seconds."""
-        while self._take(quiet) and time.monotonic() < self._deadline:
+        while self._take(quiet) and time.monotonic() < self._deadline + RESERVE:
             pass
 
     def _take(self, timeout: float) -> bool:
@@ -269,8 +256,7 @@ class Mesh:
             while receiver.fetcher.has_message:
                 sender, number = receiver.fetcher.pop().body
                 receiver.link.flow(1)
-                key = (sender, number, place)
-                self._copies[key] = self._copies.get(key, 0) + 1
+                self._copies[sender, number, place] += 1
         return True
 
     def _waiting(self) -> bool:
@@ -280,29 +266,34 @@ class Mesh:
         return any(receiver.fetcher.has_message for receiver in self._receivers)
 
     def _pair(self, sender: int, receiver: int) -> Row:
-        counts = [self._copies.get((sender, number, receiver), 0) for number in range(self._rounds)]
+        counts = [self._copies[sender, number, receiver] for number in range(self._rounds)]
         return {"from": self._hosts[sender], "to": self._hosts[receiver], "copies": [min(counts), max(counts)]}
 
 
-def _fanout(request: Row) -> Row:
-    return Mesh(request).check()
+MANAGED = {"view": _view, "mesh": _mesh, "update": _update}
 
 
-ACTIONS = {"view": _view, "mesh": _mesh, "update": _update, "fanout": _fanout}
+def _answer(request: Row) -> Row:
+    if request["action"] == "fanout":
+        # Its connections are left to the end of the process: proton would wait for each of its peers.
+        return Mesh(request).check()
+    node = Management(request)
+    answer = MANAGED[request["action"]](node, request)
+    node.connection.close()
+    return answer
 
 
 def main() -> None:
     """Answer the request on stdin and leave."""
     request = json.loads(sys.stdin.buffer.readline())
     try:
-        answer = {"problem": "", **ACTIONS[request["action"]](request)}
+        answer = {"problem": "", **_answer(request)}
     except Refusal as refusal:
         answer = {"problem": str(refusal)}
     except Exception as error:  # noqa: BLE001 - whatever a library raises is the finding
         answer = {"problem": f"{type(error).__name__}: {error}"}
     sys.stdout.write(f"\n{MARK}{json.dumps(answer)}\n")
     sys.stdout.flush()
-    # Connections of a mesh are left to the end of the process: proton would wait for each of its peers.
     os._exit(0)
 
 
