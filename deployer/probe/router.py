@@ -36,10 +36,9 @@ ENTITIES = {kind: kind for kind in ("listener", "connector", "sslProfile", "log"
 ENTITIES["address"] = "router.config.address"
 HIDDEN = ("password", "saslPassword")  # attributes that may hold a secret
 OK, NOT_FOUND, DONE = 200, 404, (200, 201, 204)  # of the management protocol
-# Below it, so that it is routed as the fanout of OpenStack is.
-FANOUT = "openstack.org/om/rpc/multicast/hybridmsg-check/"
+FANOUT = "openstack.org/om/rpc/multicast/hybridmsg-check/"  # routed as OpenStack's own fanout is
 CREDIT = 2000  # messages that may be on their way to one subscriber
-PULSE = 0.2  # seconds between two attempts to reach every subscriber
+FIRST, PULSE = -1, 0.2  # number of the messages that try to reach every subscriber, and the seconds between them
 RESERVE = 4.0  # seconds kept for counting, which takes QUIET twice
 QUIET = 1.0  # seconds without a message after which no further copy comes
 
@@ -72,8 +71,8 @@ class Management:
         answer = self.call("QUERY", {"attributeNames": attributes}, **asked)
         if answer.properties["statusCode"] != OK:
             raise Refusal(f"{kind}: {answer.properties.get('statusDescription')}")
-        names = answer.body["attributeNames"]
-        return [{name: row[place] for place, name in enumerate(names)} for row in answer.body["results"]]
+        names, rows = answer.body["attributeNames"], answer.body["results"]
+        return [{name: row[place] for place, name in enumerate(names)} for row in rows]
 
     def pages(self, kind: str, attributes: list[str]) -> list[Row]:
         """Return all of what grows with the cloud; qdrouterd has pages for that only, elsewhere it ignores offset."""
@@ -219,11 +218,11 @@ class Mesh:
 
     def check(self) -> Row:
         """Reach every subscriber from everywhere, then count the copies of each of `rounds` messages."""
-        first, missing = -1, None
+        missing = None
         while missing is None or (missing and time.monotonic() < self._deadline):
-            self._send([first])
+            self._send([FIRST])
             self._take_all(PULSE)
-            missing = self._missing(first)
+            missing = self._missing()
         self._take_all(QUIET)
         self._send(list(range(self._rounds)))
         self._take_all(QUIET)
@@ -231,8 +230,8 @@ class Mesh:
         problem = f"no message came from {'; '.join(missing)}" if missing else ""
         return {"sent": self._rounds, "pairs": pairs, "problem": problem}
 
-    def _missing(self, number: int) -> list[str]:
-        lacking = [(sender, receiver) for sender, receiver in self._pairs if not self._copies[sender, number, receiver]]
+    def _missing(self) -> list[str]:
+        lacking = [pair for pair in self._pairs if not self._copies[pair[0], FIRST, pair[1]]]
         return [f"{self._hosts[sender]} to {self._hosts[receiver]}" for sender, receiver in lacking]
 
     def _send(self, numbers: list[int]) -> None:
