@@ -36,7 +36,8 @@ def main() -> int:
 def _obey_signals(router: Router) -> None:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    signal.set_wakeup_fd(theirs.fileno())
+    # Detached, for the life of the process: a socket nobody holds is closed, and `ours` would be readable for ever.
+    signal.set_wakeup_fd(theirs.detach())
 
     def stop(number: int, frame: object) -> None:
         router.loop.stopped = True
