@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from tests.lab import Lab
@@ -45,6 +47,12 @@ def _fingerprint(lab: Lab, host: str, *, live: bool) -> list[str]:
     return lab.run(host, script).stdout.split("\n")
 
 
+def add_routers(lab: Lab, *hosts: str, inventory: str = INVENTORY) -> None:
+    """Put broker hosts into the qdrouterd group of an inventory on the operator host."""
+    for host in hosts:
+        lab.run("ops1", ["sed", "-i", f"/^{host}:/s/rabbitmq/rabbitmq, qdrouterd/", f"{inventory}/hosts.yaml"])
+
+
 def create_image(lab: Lab, host: str) -> str:
     """Create an image through glance-api's own HTTP interface on `host` and return its id."""
     image = str(uuid.uuid4())
@@ -81,6 +89,21 @@ def hybridmsg_ends(
     if not done.stdout.strip():
         raise AssertionError(f"hybridmsg {verb} printed nothing (exit {done.returncode}): {done.stderr}")
     return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def migrate_and_at(
+    lab: Lab, inventory: str, line: str, act: Callable[[], object], timeout: float = 300
+) -> tuple[int, list[str]]:
+    """Migrate, do something when progress tells `line`, and return the exit code and all that progress told."""
+    argv = ["hybridmsg", "migrate", "-i", inventory]
+    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    told = []
+    for raw in process.stderr:
+        told.append(raw.decode())
+        if line in told[-1]:
+            act()
+    return process.wait(timeout=timeout), told
 
 
 def wait_until(condition: Any, timeout: float, what: str) -> None:

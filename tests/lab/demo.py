@@ -12,8 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.lab import Lab, LabError
-from tests.lab.cloud import CONSUMER, INVENTORY, SERVICE_HOSTS, create_image, fingerprints, heard
+from tests.lab.cloud import (
+    CONSUMER,
+    INVENTORY,
+    SERVICE_HOSTS,
+    add_routers,
+    create_image,
+    fingerprints,
+    heard,
+    hybridmsg,
+)
 
+ROUTERS = ("msg1", "msg2")
 TRY_NEXT = """
 The lab stays up. What to try next (each is a command on the lab's operator host):
   python3 -m tests.lab run ops1 -- hybridmsg status -i /etc/hybridmsg
@@ -55,26 +65,52 @@ class Demo:
         return self._lab.popen("ops1", argv, env=env, stdin=subprocess.DEVNULL).wait()
 
     def play(self) -> None:
-        """Plan, migrate, prove, do nothing twice, roll back, compare."""
+        """Standard messaging, hybrid messaging, and back."""
+        self._standard()
+        standard = fingerprints(self._lab)
+        self._hybrid()
+        self._nothing_twice()
+        with self.act("Roll back: RPC returns to RabbitMQ"):
+            self.claim("rollback exits 0", holds=self.hybridmsg("rollback") == 0)
+            same = fingerprints(self._lab) == standard
+            self.claim(
+                "every byte, mode and owner, and every unit's state, is as before the hybrid migration", holds=same
+            )
+
+    def _standard(self) -> None:
         lab = self._lab
         before = fingerprints(lab)
-        with self.act("The plan: what would change, passwords masked"):
+        with self.act("The standard deployment, planned: what would change, passwords masked"):
             self.claim("plan finds changes pending (exit 2)", holds=self.hybridmsg("plan") == 2)
             self.claim("plan changed no byte on any service host", holds=fingerprints(lab) == before)
-        with self.act("Migrate: RabbitMQ cluster, configuration, rolling restart, proof over the wire"):
+        with self.act("Migrate to it: one RabbitMQ cluster carries RPC and notifications"):
             self.claim("every check holds after the migration", holds=self.hybridmsg("migrate") == 0)
-        with self.act("A real notification: glance-api emits it, ceilometer reads it"):
-            image = create_image(lab, "ctl1")
-            self.claim(f"ceilometer on {CONSUMER} read image.create of {image}", holds=heard(lab, image))
+
+    def _hybrid(self) -> None:
+        with self.act("Two routers join the inventory: RPC is to go over AMQP 1.0. The plan"):
+            add_routers(self._lab, *ROUTERS)
+            self._show(["grep", "-n", "qdrouterd", f"{INVENTORY}/hosts.yaml"])
+            self.claim("plan finds changes pending (exit 2)", holds=self.hybridmsg("plan") == 2)
+        with self.act("Migrate: routers, then project by project: drain, switch, answer, go on"):
+            self.claim("every check holds after the migration", holds=self.hybridmsg("migrate") == 0)
+        with self.act("Verify: every RPC server answers over the routers, fanout arrives exactly once"):
+            self.claim("verify exits 0", holds=self.hybridmsg("verify") == 0)
+            found = hybridmsg(self._lab, "verify")["checks"]
+            over = {check["detail"].rpartition(" ")[2] for check in found if check["kind"] == "rpc"}
+            self.claim(f"every answer came over amqp ({', '.join(sorted(over))})", holds=over == {"amqp"})
+        with self.act("A real notification: glance-api emits it, ceilometer reads it from RabbitMQ"):
+            image = create_image(self._lab, "ctl1")
+            self.claim(f"ceilometer on {CONSUMER} read image.create of {image}", holds=heard(self._lab, image))
+
+    def _nothing_twice(self) -> None:
         with self.act("Migrate again: nothing to do, nothing touched"):
-            migrated = fingerprints(lab, live=True)
+            migrated = fingerprints(self._lab, live=True)
             self.claim("the second migrate exits 0", holds=self.hybridmsg("migrate", "-q") == 0)
-            same = fingerprints(lab, live=True) == migrated
+            same = fingerprints(self._lab, live=True) == migrated
             self.claim("every inode, ctime and main PID is the same", holds=same)
-        with self.act("Roll back"):
-            self.claim("rollback exits 0", holds=self.hybridmsg("rollback") == 0)
-            after = fingerprints(lab)
-            self.claim("every byte, mode and owner, and every unit's state, is as before", holds=after == before)
+
+    def _show(self, argv: list[str]) -> None:
+        print(f"ops1# {' '.join(argv)}\n{self._lab.run('ops1', argv).stdout}", end="", flush=True)
 
 
 def main() -> int:

@@ -9,20 +9,24 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.lab.cloud import SERVICE_HOSTS, fingerprints, hybridmsg
-from tests.lab.e2e.inventories import MAIN, SECRETS
+from tests.lab.cloud import SERVICE_HOSTS, add_routers, fingerprints, hybridmsg
+from tests.lab.e2e import cells
+from tests.lab.e2e.inventories import MAIN, SECRETS, Inventory
 
 BROKERS = ("msg1", "msg2", "msg3")
+ROUTERS = ("msg1", "msg2")
+LIFE = ("pristine", "migrated", "hybrid", "standard_again", "rolled_back")
+"""The fixtures in the order in which they change the cloud; each needs the one before it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cloud is pristine first, then migrated, then rolled back: each test runs where its fixture is true."""
+    """The cloud lives through LIFE once: each test runs where its fixture is true."""
     items.sort(key=_stage)
 
 
 def _stage(item: pytest.Item) -> int:
     names = getattr(item, "fixturenames", ())
-    return sum(name in names for name in ("migrated", "rolled_back"))
+    return max((place for place, name in enumerate(LIFE) if name in names), default=0)
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,25 @@ def migrated(pristine: Lab) -> Migrated:
 
 
 @pytest.fixture(scope="session")
-def rolled_back(migrated: Migrated) -> tuple[Migrated, dict[str, Any]]:
-    """The same cloud after `rollback`, and the rollback's document."""
+def hybrid(migrated: Migrated) -> Iterator[Migrated]:
+    """The cloud with RPC over two routers; nova's cell was given a literal URL before, as many clouds have it."""
+    lab = migrated.lab
+    cells.make_literal(lab)
+    before = fingerprints(lab)
+    add_routers(lab, *ROUTERS)
+    yield Migrated(lab, hybridmsg(lab, "migrate", timeout=900), before)
+    cells.make_template(lab)
+
+
+@pytest.fixture(scope="session")
+def standard_again(hybrid: Migrated) -> tuple[Migrated, dict[str, Any]]:
+    """The cloud after the rollback of the hybrid migration, and the rollback's document."""
+    return hybrid, hybridmsg(hybrid.lab, "rollback")
+
+
+@pytest.fixture(scope="session")
+def rolled_back(migrated: Migrated, standard_again: object) -> tuple[Migrated, dict[str, Any]]:
+    """The cloud after the rollback of the first migration too, and that rollback's document."""
     return migrated, hybridmsg(migrated.lab, "rollback")
 
 
@@ -69,3 +90,20 @@ def undisturbed(migrated: Migrated) -> Iterator[Migrated]:
     found = fingerprints(migrated.lab)
     yield migrated
     assert fingerprints(migrated.lab) == found
+
+
+@pytest.fixture
+def undisturbed_hybrid(hybrid: Migrated) -> Iterator[Migrated]:
+    """The hybrid cloud, which a test must leave as it found it."""
+    found = fingerprints(hybrid.lab)
+    yield hybrid
+    assert fingerprints(hybrid.lab) == found
+
+
+@pytest.fixture
+def heat_to_routers(undisturbed: Migrated, request: pytest.FixtureRequest) -> Inventory:
+    """An inventory in which heat, alone, is to go over two routers: the quickest switch there is."""
+    inventory = Inventory(undisturbed.lab, request.node.originalname)
+    add_routers(undisturbed.lab, *ROUTERS, inventory=inventory.path)
+    inventory.only(*BROKERS, "ctl1", "ctl2").change("groups", controllers={"groups": ["heat"]})
+    return inventory.change("defaults", data__hybridmsg__timeouts={"gate": 20, "drain": 8})

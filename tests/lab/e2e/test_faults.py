@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab import Lab
-from tests.lab.cloud import fingerprints, hybridmsg, hybridmsg_ends, wait_until
+from tests.lab.cloud import fingerprints, hybridmsg, hybridmsg_ends, migrate_and_at, wait_until
 from tests.lab.e2e.conftest import Migrated
 from tests.lab.e2e.inventories import Inventory
 
@@ -64,16 +64,9 @@ def test_ctrl_c_puts_the_project_in_hand_back_and_says_where_it_stands(
 ) -> None:
     lab = undisturbed.lab
     before = fingerprints(lab)
-    argv = ["hybridmsg", "migrate", "-i", heat_moves.path]
-    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line.decode())
-        if "ctl1: restart heat-engine" in lines[-1]:
-            signal_hybridmsg(lab, "INT")
-    assert process.wait(timeout=180) == 130
-    assert "Run migrate again" in lines[-1]
+    code, told = migrate_and_at(lab, heat_moves.path, "ctl1: write /etc/heat", lambda: signal_hybridmsg(lab, "INT"))
+    assert code == 130
+    assert "Run migrate again" in told[-1]
     assert fingerprints(lab) == before
     assert hybridmsg(lab, "verify")["ok"] is True
 
@@ -83,13 +76,9 @@ def test_a_session_lost_in_the_middle_of_a_project_does_not_split_it(
 ) -> None:
     lab = undisturbed.lab
     before = fingerprints(lab)
-    argv = ["hybridmsg", "migrate", "-i", heat_moves.path]
-    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if b"ctl1: restart heat-engine" in line:
-            lab.run("ctl2", "kill -KILL $(pgrep -f 'hybridmsg-agen[t]')")
-    assert process.wait(timeout=300) == 3
+    lose = "kill -KILL $(pgrep -f 'hybridmsg-agen[t]')"
+    code, _ = migrate_and_at(lab, heat_moves.path, "ctl1: write /etc/heat", lambda: lab.run("ctl2", lose))
+    assert code == 3
     assert fingerprints(lab) == before
     assert hybridmsg(lab, "verify")["ok"] is True
 
@@ -97,17 +86,11 @@ def test_a_session_lost_in_the_middle_of_a_project_does_not_split_it(
 def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, heat_moves: Inventory) -> None:
     lab = undisturbed.lab
     before = fingerprints(lab)
-    argv = ["hybridmsg", "migrate", "-i", heat_moves.path]
-    process = lab.popen("ops1", argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if b"ctl1: restart heat-engine" in line:
-            signal_hybridmsg(lab, "KILL")
-    process.wait(timeout=60)
-    # Whatever starts an engine now starts it on the run's files: it must not stay there.
-    lab.run("ctl2", "systemctl restart heat-engine", timeout=120)
+    migrate_and_at(lab, heat_moves.path, "ctl1: write /etc/heat", lambda: signal_hybridmsg(lab, "KILL"))
     # The agents finish the step in hand and hold their hosts until then.
     wait_until(lambda: hybridmsg_ends(lab, "migrate")[0] != LOCKED, 120, "the killed run's agents let go")
+    # Whatever starts an engine now starts it on the run's files: it must not stay there.
+    lab.run("ctl2", "systemctl restart heat-engine", timeout=120)
     code, document, _ = hybridmsg_ends(lab, "migrate")
     assert (code, document["error"]["kind"]) == (1, "UnfinishedRun")
     assert hybridmsg(lab, "rollback")["whole"] is True

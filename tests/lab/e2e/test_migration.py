@@ -51,8 +51,14 @@ def test_every_rpc_server_of_the_active_units_was_asked(migrated: Migrated) -> N
 def test_a_remote_refusal_proves_the_round_trip_where_rpc_ping_is_not_enabled(migrated: Migrated) -> None:
     rpc = [check for check in migrated.document["checks"] if check["kind"] == "rpc"]
     answers = {host: {check["detail"] for check in rpc if check["target"].endswith(host)} for host in ("ctl1", "ctl2")}
-    assert answers["ctl1"] == {"pong"}
-    assert answers["ctl2"] <= {"NoSuchMethod", "UnsupportedVersion"}
+    assert answers["ctl1"] == {"pong over rabbit"}
+    assert answers["ctl2"] <= {"NoSuchMethod over rabbit", "UnsupportedVersion over rabbit"}
+
+
+def test_services_that_did_not_stop_when_asked_are_told_as_lost_work(migrated: Migrated) -> None:
+    # Without a bus nova's services do not hear SIGTERM, and systemd kills them.
+    killed = {unit for pause in migrated.document["pauses"] if pause["project"] == "nova" for unit in pause["killed"]}
+    assert killed == {f"{unit} on {host}" for unit in ("nova-conductor", "nova-scheduler") for host in ("ctl1", "ctl2")}
 
 
 def test_a_second_migrate_keeps_every_inode_ctime_and_main_pid(migrated: Migrated) -> None:
