@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployer.cli.options import Settings, verb
+from deployer.cli.options import Settings, leaving_a_bus, verb
 
 if TYPE_CHECKING:
     from deployer.plan.planner import Plan
@@ -15,16 +15,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="The same as `plan`.")
 @click.option("--diff", is_flag=True, help="Show the diff of every file before anything changes, passwords masked.")
-@click.option(
-    "--purge-leftovers",
-    is_flag=True,
-    help="Going back to RabbitMQ: delete messages that old RPC queues still hold. Without it they are listed and nothing is done.",
-)
-@click.option("--remove-backends", is_flag=True, help="Remove the routers afterwards; refused while a service is attached.")
+@leaving_a_bus
 @verb
-def migrate(
-    settings: Settings, *, dry_run: bool, diff: bool, purge_leftovers: bool, remove_backends: bool
-) -> int:
+def migrate(settings: Settings, *, dry_run: bool, diff: bool, purge_leftovers: bool, remove_backends: bool) -> int:
     """Bring every host to what the inventory says: brokers and routers first, then project after project.
 
     Hosts in the group qdrouterd take RPC to AMQP 1.0; with none in it RPC is on RabbitMQ. Each project is switched as a

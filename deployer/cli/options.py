@@ -86,3 +86,16 @@ def verb(function: Callable[..., int]) -> Callable[..., int]:
             raise
 
     return wrapped
+
+
+def leaving_a_bus(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command what whoever goes back to RabbitMQ decides: `purge_leftovers` and `remove_backends`."""
+    purge = click.option(
+        "--purge-leftovers",
+        is_flag=True,
+        help="Going back to RabbitMQ: delete messages that old RPC queues hold. Without it: list them and do nothing.",
+    )
+    remove = click.option(
+        "--remove-backends", is_flag=True, help="Remove the routers afterwards. Refused while a service is attached."
+    )
+    return purge(remove(function))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli.options import Settings, verb
+from deployer.cli.options import Settings, leaving_a_bus, verb
 from deployer.errors import HostError
 
 
 @click.command()
 @click.option("--force", is_flag=True, help="Put files back even where they were changed since: those edits are lost.")
-@click.option(
-    "--purge-leftovers",
-    is_flag=True,
-    help="Going back to RabbitMQ: delete messages that old RPC queues still hold. Without it they are listed and nothing is done.",
-)
-@click.option("--remove-backends", is_flag=True, help="Remove the routers afterwards; refused while a service is attached.")
+@leaving_a_bus
 @verb
 def rollback(settings: Settings, *, force: bool, purge_leftovers: bool, remove_backends: bool) -> int:
     """Undo the last run: every file byte for byte, with mode and owner, and what ran before runs again.
 
-    Each project is drained first, as in a migration. Brokers and routers are left running. Exits 6 when a file is no longer what the run left, and leaves that project alone.
+    Each project is drained first, as in a migration. Brokers and routers are left running. Exits 6 when a file is no
+    longer what the run left, and leaves that project alone.
     """
     from deployer.report import console, documents
     from deployer.rollout.rollback import rollback as undo

@@ -85,7 +85,7 @@ def show_rollback(done: Rollback) -> None:
     if done.checks:
         show_checks(done.checks, "Servers that answered before the run")
     same = sum(one.same for one in done.restored)
-    out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers and routers were left as they are.")
+    out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers and routers stay.")
 
 
 def show_status(found: Status) -> None:

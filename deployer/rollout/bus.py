@@ -20,7 +20,7 @@ from deployer.plan.checks import (
     unit_checks,
     witnesses,
 )
-from deployer.plan.expected import RpcServer, active_units
+from deployer.plan.expected import RpcServer, active_units, unit_states
 from deployer.plan.observed import HostFacts
 from deployer.plan.projects import ProjectPlan, notifying_over_ours
 from deployer.plan.router_checks import fanout_checks, old_bus_checks, router_checks, subscription_checks
@@ -99,7 +99,7 @@ class Bus:
         return answers + listeners + self._routers(projects) + unit_checks(ran, self._fleet.facts)
 
     def _routers(self, expected: Iterable[tuple[ProjectDeployment, Sequence[RpcServer]]]) -> list[Check]:
-        """Return the routers' own view: who is attached where, that nobody is left on the old bus, that fanout is whole."""
+        """Return the routers' own view: who is attached where, who is left on the old bus, whether fanout is whole."""
         deployment = self._fleet.deployment
         if not deployment.qdrouterd:
             return []
@@ -116,7 +116,7 @@ class Bus:
         """Let callers start only when every server of the project answers on the planned bus; raises GateFailed.
 
         An active unit proves nothing: it stays active with a wrong password. Servers of no inventory host count too:
-        left on the old bus they would split the project. `ran` holds the project's hosts as they were before it stopped.
+        left on the old bus they would split the project. `ran` holds the project's hosts as they were before that.
         """
         asking = witnesses(plan.project, ran)
         own = {witness.host: [one for one in plan.servers if one.host == witness.host] for witness in asking}
@@ -136,7 +136,7 @@ class Bus:
         serving = {server.host for server in plan.servers}
         asking = [one for one in witnesses(project, ran) if one.host not in serving]
         checks = self.ask([(project, witness, ()) for witness in asking], timeout, notify=True)
-        units = {fact.host: {unit.name: {"active": unit.active} for unit in active_units(project, fact)} for fact in ran}
+        units = {fact.host: unit_states(project, fact) for fact in ran}
         self._fleet.observe(project.hosts)
         if project.project.listener is not None:
             checks += self._listeners(timeout)

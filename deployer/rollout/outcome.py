@@ -26,7 +26,8 @@ class Pause:
 
     def __str__(self) -> str:
         lost = f"; had to be killed, with what they were executing: {', '.join(self.killed)}" if self.killed else ""
-        return f"{self.project}: its callers paused for {self.seconds:.1f} s, {self.draining:.1f} s of it draining{lost}"
+        draining = f", {self.draining:.1f} s of it draining"
+        return f"{self.project}: its callers paused for {self.seconds:.1f} s{draining}{lost}"
 
 
 @dataclass
