@@ -7,6 +7,7 @@ by hand then). The directory holds service configuration, passwords included, an
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import secrets
@@ -89,7 +90,11 @@ class RunStore:
     def keep(self, run: Run, host: str, fact: FileFact) -> None:
         """Keep a copy of a file's content as it was before the run changes it."""
         if fact.content is not None:
-            _write(self._directory(run) / "hosts" / host / "blobs" / str(fact.sha256), fact.content.reveal())
+            self.keep_content(run, host, fact.content.reveal())
+
+    def keep_content(self, run: Run, host: str, content: bytes) -> None:
+        """Keep a before-image under its sha256, as the host's own journal does."""
+        _write(self._directory(run) / "hosts" / host / "blobs" / hashlib.sha256(content).hexdigest(), content)
 
     def kept(self, run: Run, host: str, path: str) -> bytes | None:
         """Return a file's content as it was before the run, None when the run did not change it."""

@@ -18,7 +18,7 @@ from deployer.plan.cells import CellMapping
 from deployer.plan.checks import Witness, witnesses
 from deployer.plan.observed import HostFacts
 from deployer.plan.service_file import read_service_file
-from deployer.plan.steps import Intent
+from deployer.plan.steps import Intent, Step
 
 CELL0 = "00000000-0000-0000-0000-000000000000"
 """The cell of instances that were never scheduled; it has no bus (nova/objects/cell_mapping.py, CELL0_UUID)."""
@@ -74,6 +74,13 @@ def plan_cells(
     args = {**cells_request(project, witness), "mappings_b64": _b64(moving, rpc.url())}
     reason = f"move {len(moving)} cell mapping{'s' * (len(moving) > 1)} of {project.name}"
     return CellMoves({witness.host: (Intent("nova.cells", args, reason),)}, lines)
+
+
+def before_image(step: Step, cells: Iterable[CellMapping]) -> bytes:
+    """Return what the host keeps before a `nova.cells` step acts: the moved mappings' URLs as they are, as JSON."""
+    moved = json.loads(base64.b64decode(step.args["mappings_b64"]))
+    before = {cell.uuid: cell.transport_url.reveal() for cell in cells if cell.uuid in moved}
+    return json.dumps(before, sort_keys=True).encode()
 
 
 @dataclass(frozen=True)

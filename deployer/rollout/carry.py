@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from deployer.journal.runs import Run, RunStore
+from deployer.plan.cell_moves import before_image
 from deployer.plan.steps import Step, Wave
 from deployer.rollout.fleet import Fleet
 from tasks.steps import apply_steps
@@ -56,10 +57,12 @@ class Carrier:
         return done
 
     def _keep_before_images(self, steps: Mapping[str, list[Step]]) -> None:
-        for host, own in steps.items():
-            for step in own:
-                if step.kind == "file.write" and step.args["path"] in self._fleet.facts[host].files:
-                    self._store.keep(self._run, host, self._fleet.facts[host].files[step.args["path"]])
+        for host, step in ((host, step) for host, own in steps.items() for step in own):
+            facts = self._fleet.facts[host]
+            if step.kind == "file.write" and step.args["path"] in facts.files:
+                self._store.keep(self._run, host, facts.files[step.args["path"]])
+            if step.kind == "nova.cells":
+                self._store.keep_content(self._run, host, before_image(step, facts.cells or ()))
 
     def _deadline(self, steps: Mapping[str, list[Step]]) -> float:
         """Return what the slowest host may take: the agent's own deadlines, which end first, and some grace."""
