@@ -23,7 +23,6 @@ class FileFact:
     mode: int = 0
     user: str = ""
     group: str = ""
-    ctime_ns: int = 0
     content: Blob | None = None
 
     def preimage(self) -> dict[str, Any]:
@@ -54,7 +53,6 @@ class Libraries:
 class UnitFact:
     """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running.
 
-    `started` is when its main process began (s since the epoch, the host's clock), None when it does not run.
     `libraries` is None without an interpreter, and where it was not asked for. `environment` has the names of the
     process's variables that oslo.config reads (OS_GROUP__OPTION), never their values.
     """
@@ -66,7 +64,6 @@ class UnitFact:
     user: str = ""
     interpreter: str | None = None
     argv: tuple[str, ...] = ()
-    started: float | None = None
     libraries: Libraries | None = None
     environment: tuple[str, ...] = ()
 
@@ -77,7 +74,7 @@ class UnitFact:
 
     @property
     def running(self) -> bool:
-        """Whether a restart has something to restart."""
+        """Whether there is something to stop, and to start again."""
         return self.active in ("active", "activating", "reloading")
 
     def options(self, name: str) -> list[str]:
@@ -141,7 +138,6 @@ def _file(path: str, raw: dict[str, Any], known: MutableMapping[str, bytes]) -> 
         mode=raw["mode"],
         user=raw["user"],
         group=raw["group"],
-        ctime_ns=raw["ctime_ns"],
         content=Blob(known[sha256]),
     )
 
@@ -155,7 +151,6 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         user=raw["user"],
         interpreter=raw["interpreter"],
         argv=tuple(raw["argv"]),
-        started=raw["started"],
         libraries=Libraries.of(raw["libraries"]) if raw["libraries"] else None,
         environment=tuple(raw["environment"]),
     )
