@@ -27,7 +27,9 @@ def show(settings: Settings) -> int:
 
     deployment = settings.deployment()
     with Fleet(deployment, settings.progress()) as fleet:
-        found = make_plan(deployment, fleet.observe())
+        fleet.observe()
+        fleet.observe_cells()
+        found = make_plan(deployment, fleet.facts)
     if settings.as_json:
         settings.emit(documents.plan_document(found))
     else:

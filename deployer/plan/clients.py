@@ -27,6 +27,7 @@ def client_obstacles(project: ProjectDeployment, transports: Transports, facts: 
         found += [_overridden(fact, project, unit, transports) for unit in active_units(project, fact)]
         if transports.rpc.driver == "amqp":
             found += [_unfit(fact, units) for units in _by_interpreter(project, fact)]
+            found += [_unknown(fact, unit) for unit in active_units(project, fact) if unit.libraries is None]
     return [mistake for mistake in found if mistake is not None]
 
 
@@ -68,6 +69,13 @@ def _unfit(facts: HostFacts, units: list[UnitFact]) -> Mistake | None:
         problem = f"{interpreter} lacks {' and '.join(_missing(libraries))}, and the host has neither apt nor dnf"
         problem = f"{problem}. Install python3-pyngus and python3-qpid-proton there, {_BACK}"
     return Mistake(f"{facts.host}: {', '.join(unit.name for unit in units)}", "", problem) if problem else None
+
+
+def _unknown(facts: HostFacts, unit: UnitFact) -> Mistake:
+    problem = (
+        f"its interpreter cannot be told, so nobody knows whether it has the amqp driver. Run it by its python, {_BACK}"
+    )
+    return Mistake(f"{facts.host}: {unit.name}", "", problem)
 
 
 def _without_driver(libraries: Libraries) -> str:

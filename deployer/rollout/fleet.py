@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nornir.core import Nornir
 from nornir.core.filter import F
@@ -13,7 +14,7 @@ from nornir.core.processor import Processors
 from nornir.core.task import Result
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from deployer.errors import HostError, HostsFailed, HybridmsgError, Locked
+from deployer.errors import ConfigurationError, HostError, HostsFailed, HybridmsgError, Locked
 from deployer.model.deployment import Deployment, Host
 from deployer.model.inventory import load_inventory
 from deployer.nornir_plugins.processor import Progress
@@ -31,6 +32,8 @@ from tasks.steps import lock_host
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+Answer = TypeVar("Answer")
 
 
 class Fleet:
@@ -104,12 +107,14 @@ class Fleet:
     def observe_cells(self) -> None:
         """Read nova's cell mappings, which are in its database, through one of its hosts. Needs `facts`."""
         for project in self.deployment.projects:
-            witness = cells_witness(project, self.facts)
-            if witness is not None:
-                queries = {witness.host: cells_request(project, witness)}
-                answer = self.run(queries, read_cells, queries=queries)[witness.host].cells  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
-                cells = tuple(map(CellMapping.of, answer))
-                self.facts[witness.host] = replace(self.facts[witness.host], cells=cells)
+            # A file that cannot be read is for the plan to name, with all else that is wrong.
+            with suppress(ConfigurationError):
+                witness = cells_witness(project, self.facts)
+                if witness is not None:
+                    queries = {witness.host: cells_request(project, witness)}
+                    answer = self.run(queries, read_cells, queries=queries)[witness.host].cells  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+                    cells = tuple(map(CellMapping.of, answer))
+                    self.facts[witness.host] = replace(self.facts[witness.host], cells=cells)
 
     def ask_facts(self, queries: Mapping[str, Mapping[str, Any]]) -> dict[str, HostFacts]:
         """Read facts by queries of one's own, host by name."""
@@ -133,6 +138,17 @@ class Fleet:
             reraise=True,
         )
         retrying(self.run, self.deployment.hosts if hosts is None else list(hosts), lock_host, run=run)
+
+
+def ask_each(names: Iterable[str], ask: Callable[[list[str]], Answer]) -> tuple[Answer, dict[str, HybridmsgError]]:
+    """Ask some hosts at once, again without those that fail; return the answer of the others, and the errors."""
+    asked = list(names)
+    try:
+        return ask(asked), {}
+    except HostsFailed as failed:
+        errors = failed.errors
+    answer, more = ask_each([name for name in asked if name not in errors], ask)
+    return answer, errors | more
 
 
 def _is_held_by(error: BaseException, run: str) -> bool:

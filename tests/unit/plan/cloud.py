@@ -60,7 +60,9 @@ def ini(text: str) -> IniFile:
 
 
 def unit(name: str, active: str = "active", **more: Any) -> UnitFact:
-    running = {"user": "nova", "interpreter": "/usr/bin/python3"} if active == "active" else {}
+    running = (
+        {"user": "nova", "interpreter": "/usr/bin/python3", "libraries": libraries()} if active == "active" else {}
+    )
     return UnitFact(name, "loaded", active, "enabled", **{**running, **more})
 
 

@@ -98,6 +98,12 @@ def test_a_host_without_a_package_manager_is_refused_when_it_lacks_packages() ->
     assert "Install python3-pyngus" in str(found)
 
 
+def test_a_unit_whose_interpreter_cannot_be_told_is_refused_by_name() -> None:
+    [message] = told(unit("nova-api", interpreter=None, libraries=None))
+    assert "ctl1: nova-api" in message
+    assert "interpreter cannot be told" in message
+
+
 def test_on_rabbitmq_no_driver_is_missed() -> None:
     new = ctl1(api(libraries=libraries("15.0.0", amqp=False)))
     assert client_obstacles(NOVA, ON_RABBIT, [new]) == []
