@@ -73,12 +73,23 @@ def make(type_: str, attributes: Mapping[str, object], others: Iterable[Entity])
     same = [entity for entity in others if entity.type == type_]
     if type_ in SINGLETONS and same:
         raise ConfigError(f"Singleton entity '{type_}' occurs more than once")
+    alone = type_ == "router" and values["mode"] == "standalone"
+    if (alone and any(_joins(entity.attributes) for entity in others)) or (_joins(values) and _stands_alone(others)):
+        raise ConfigError("role='standalone' not allowed to connect to or accept connections from other routers.")
     if type_ == "router" and values["mode"] != "standalone" and not values.get("id"):
         raise ConfigError(f"router.id is required when router.mode is {values['mode']}")
     name = str(values.get("name") or _default_name(type_, values, len(same)))
     if any(entity.name == name for entity in same):
         raise ConfigError(f"Duplicate value '{name}' for unique attribute 'name'")
     return Entity(type_, name, values | {"name": name})
+
+
+def _joins(values: Mapping[str, object]) -> bool:
+    return values.get("role") in ("inter-router", "edge")
+
+
+def _stands_alone(others: Iterable[Entity]) -> bool:
+    return any(entity.type == "router" and entity.text("mode") == "standalone" for entity in others)
 
 
 def _default_name(type_: str, values: Mapping[str, object], count: int) -> str:

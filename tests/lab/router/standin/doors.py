@@ -96,7 +96,7 @@ class Listener:
             sasl.allowed_mechs(mechanisms.replace(",", " "))
         sasl.allow_insecure_mechs = True
         transport.require_auth(entity.flag("authenticatePeer"))
-        transport.require_encryption(entity.flag("requireEncryption"))
+        transport.require_encryption(entity.flag("requireEncryption") or entity.flag("requireSsl"))
         transport.idle_timeout = entity.number("idleTimeoutSeconds", 16)
 
 

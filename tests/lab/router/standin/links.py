@@ -78,6 +78,11 @@ class Inbound:
         """The connection it came by."""
         return self._link.peer
 
+    @property
+    def alive(self) -> bool:
+        """Whether the sender is still there: qdrouterd counts the deliveries of one that left no more."""
+        return self._link.alive
+
     def expect(self) -> None:
         """Count one more copy."""
         self._waiting += 1
@@ -128,7 +133,7 @@ class OutLink:
     @property
     def unsettled(self) -> int:
         """How many deliveries the consumer has not settled."""
-        return len(self._unsettled)
+        return sum(inbound.alive for _, inbound, _ in self._unsettled.values())
 
     @property
     def backlog(self) -> int:

@@ -42,9 +42,14 @@ def _obey_signals(router: Router) -> None:
     def stop(number: int, frame: object) -> None:
         router.loop.stopped = True
 
+    def deafen(number: int, frame: object) -> None:
+        # qdrouterd takes any signal for its last, and ignores all that follow: SIGHUP does nothing but that.
+        for deaf in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(deaf, signal.SIG_IGN)
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, deafen)
 
     def drain(events: int) -> None:
         ours.recv(64)

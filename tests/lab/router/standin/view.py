@@ -154,26 +154,24 @@ def _addresses(router: Router) -> Iterator[Row]:
 
 
 def _nodes(router: Router) -> Iterator[Row]:
-    yield _node(router, router.id, "(self)", None)
-    reachable = set(router.mesh.reachable())
-    for router_id in sorted({*router.mesh.records, *reachable} - {router.id}):
+    yield _node(router, router.id, {"nextHop": "(self)"})
+    for number, router_id in enumerate(sorted(router.mesh.records)):
         hop = router.mesh.toward(router_id)
-        if hop is None:
-            yield _node(router, router_id, None, None)
-        else:
-            direct = hop.id == router_id
-            yield _node(router, router_id, "-" if direct else hop.id, router.mesh.cost(router_id))
+        # A neighbour is known by its link, a router further away by the next one on the way there.
+        way: Row = {}
+        if hop:
+            way = {"cost": router.mesh.cost(router_id)}
+            way |= {"routerLink": number} if hop.id == router_id else {"nextHop": hop.id}
+        yield _node(router, router_id, way)
 
 
-def _node(router: Router, router_id: str, hop: str | None, cost: int | None) -> Row:
+def _node(router: Router, router_id: str, way: Row) -> Row:
     record = router.mesh.records.get(router_id)
-    return {
+    return way | {
         "name": f"router.node/{router_id}",
         "identity": f"router.node/{router_id}",
         "id": router_id,
         "address": f"amqp:/_topo/0/{router_id}",
-        "nextHop": hop,
-        "cost": cost,
         "protocolVersion": 1,
         "linkState": sorted(record.peers) if record else sorted(router.mesh.neighbours),
     }
