@@ -28,7 +28,7 @@ PY
 }
 
 lab() {
-    HYBRIDMSG_LAB=1 "$python" -m pytest -v tests/lab/test_lab.py tests/lab/e2e -m 'not slow_lab' --timeout 900 --junitxml "$reports/lab.xml" </dev/null
+    HYBRIDMSG_LAB=1 "$python" -m pytest -v tests/lab/test_lab.py tests/lab/contract tests/lab/e2e -m 'not slow_lab' --timeout 900 --junitxml "$reports/lab.xml" </dev/null
     local result=$? ran
     ran=$(count "$reports/lab.xml")
     echo "lab tests that ran: ${ran:-0} (at least $minimum_lab_tests must)"

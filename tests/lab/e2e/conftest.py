@@ -106,4 +106,4 @@ def heat_to_routers(undisturbed: Migrated, request: pytest.FixtureRequest) -> In
     inventory = Inventory(undisturbed.lab, request.node.originalname)
     add_routers(undisturbed.lab, *ROUTERS, inventory=inventory.path)
     inventory.only(*BROKERS, "ctl1", "ctl2").change("groups", controllers={"groups": ["heat"]})
-    return inventory.change("defaults", data__hybridmsg__timeouts={"gate": 20, "drain": 8})
+    return inventory.change("defaults", data__hybridmsg__timeouts={"gate": 20, "drain": 8, "step": 40})
