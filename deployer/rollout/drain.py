@@ -1,20 +1,23 @@
-"""Wait until nothing is in flight on the bus that a project is about to leave, and nothing waits on the one it enters."""
+"""Wait until nothing is in flight on the bus that a project leaves, and see that nothing waits on the one it enters."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from deployer.errors import DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages
+from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages
 from deployer.model.deployment import ProjectDeployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.bus_today import RpcBus, rpc_bus, rpc_topics
 from deployer.plan.drain import leftovers, rabbit_left, router_left
+from deployer.plan.query import query
+from deployer.plan.router_config import UNIT as ROUTER_UNIT
 from deployer.plan.service_file import read_service_file
 from deployer.plan.steps import Intent, Wave
-from deployer.rollout.fleet import Fleet
+from deployer.rollout.fleet import Fleet, ask_each
 from tasks.queues import read_queues
 
 READS = 3
@@ -49,35 +52,49 @@ class Drain:
                 raise DrainTimeout(project.name, limit, found)
 
     def buses(self, project: ProjectDeployment) -> set[RpcBus]:
-        """Return the buses that the project's files, as last read, name for RPC."""
-        files = [read_service_file(self._fleet.facts[host.name], project) for host in project.hosts]
-        return {bus for bus in map(rpc_bus, files) if bus is not None}
+        """Return the buses that the project's files, as last read, name for RPC; one that cannot be read names none."""
+        found = set()
+        for host in project.hosts:
+            # A rollback that overwrites such a file must get as far.
+            with suppress(ConfigurationError):
+                found.add(rpc_bus(read_service_file(self._fleet.facts[host.name], project)))
+        return {bus for bus in found if bus is not None}
 
     def _in_flight(self, project: ProjectDeployment, bus: RpcBus) -> list[str]:
         serving = [host.name for host in bus.served_by(self._fleet.deployment)]
         if not serving:
-            where = ", ".join(bus.hosts)
-            self._progress.event("", f"{project.name}: {where} is no host of the inventory; its queues are not waited for")
+            told = f"{', '.join(bus.hosts)} is no host of the inventory; its queues are not waited for"
+            self._progress.event("", f"{project.name}: {told}")
             return []
         if bus.driver == "rabbit":
-            return rabbit_left(self._read_queues(project, bus.vhost, serving))
-        views = [facts.view for facts in self._fleet.ask_routers(serving).values() if facts.view]
+            return rabbit_left(self._read(project, bus.vhost, serving))
+        routers, errors = ask_each(serving, self._fleet.ask_routers)
+        if not routers:
+            raise HostsFailed(errors)
+        views = [facts.view for facts in routers.values() if facts.view]
         if not views:
-            return [f"no router tells who is attached: {', '.join(serving)}"]
+            return self._untold(project, list(routers))
         user = f"{project.user}@{self._fleet.deployment.router.realm}"
         return router_left(views, user, rpc_topics(project))
+
+    def _untold(self, project: ProjectDeployment, routers: list[str]) -> list[str]:
+        """Return the routers that run and tell nothing; when none runs, nothing is in flight through them."""
+        facts = self._fleet.ask_facts({name: query([], [ROUTER_UNIT]) for name in routers})
+        running = [name for name in routers if facts[name].units[ROUTER_UNIT].running]
+        if not running:
+            self._progress.event("", f"{project.name}: no router of its bus runs; nothing is waited for")
+        return [f"{name}: its router does not tell who is attached" for name in running]
 
     def enter(self, project: ProjectDeployment, bus: RpcBus | None) -> tuple[Wave, ...]:
         """Return what empties the RPC queues that the project's servers would find on coming back to `bus`, if any do.
 
         Raises LeftoverMessages when there is something to purge and purging was not asked for.
         """
-        facts = self._fleet.facts
-        names = [host.name for host in self._fleet.deployment.rabbitmq]
-        brokers = [name for name in names if (facts[name].rabbitmq or {}).get("running")]
+        known = [self._fleet.facts.get(host.name) for host in self._fleet.deployment.rabbitmq]
+        brokers = [facts.host for facts in known if facts and (facts.rabbitmq or {}).get("running")]
         if bus is None or not bus.is_brokers(self._fleet.deployment) or self.buses(project) == {bus} or not brokers:
             return ()
-        held = leftovers(self._read_queues(project, bus.vhost, brokers)[-1])
+        held = leftovers(self._read(project, bus.vhost, brokers)[-1])
         if not held:
             return ()
         if not self._purge:
@@ -87,12 +104,12 @@ class Drain:
         scope = f"project:{project.name}"
         return (Wave(f"{project.name}: purge what was left behind", scope, {brokers[0]: (intent,)}),)
 
-    def _read_queues(self, project: ProjectDeployment, vhost: str, serving: Iterable[str]) -> list[list[dict[str, object]]]:
+    def _read(self, project: ProjectDeployment, vhost: str, serving: Iterable[str]) -> list[list[dict[str, object]]]:
         """Ask one broker after the other until one tells; raises HostsFailed when none does."""
-        query = {"vhost": vhost, "topics": list(rpc_topics(project)), "reads": READS, "pause_ms": PAUSE_MS}
+        asked = {"vhost": vhost, "topics": list(rpc_topics(project)), "reads": READS, "pause_ms": PAUSE_MS}
         errors: dict[str, HybridmsgError] = {}
         for host in serving:
-            results, failed = self._fleet.attempt([host], read_queues, queries={host: query})
+            results, failed = self._fleet.attempt([host], read_queues, queries={host: asked})
             if not failed:
                 reads: list[list[dict[str, object]]] = results[host].reads  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
                 return reads

@@ -39,10 +39,11 @@ class Switch:
         gate = self._fleet.deployment.timeouts.gate
         began = time.monotonic()
         killed = self._carry(plan.stop_callers_wave())
-        stopped = time.monotonic()
-        self._drain.wait(plan.project)
+        stopped, servers = time.monotonic(), plan.stop_servers_wave()
+        if servers.intents:
+            self._drain.wait(plan.project)
         draining = time.monotonic() - stopped
-        killed += self._carry(plan.stop_servers_wave())
+        killed += self._carry(servers)
         purges = self._drain.enter(plan.project, planned_bus(self._fleet.deployment, plan.project))
         self._carry(*purges, plan.write_wave(), plan.cells_wave())
         self._carry(plan.start_servers_wave())
@@ -62,7 +63,7 @@ class Switch:
         ]
 
     def _refuse_stale(self, plan: ProjectPlan) -> None:
-        """Raise HostsFailed of StalePlan when a file is not what the plan was made from: callers need not stop for it."""
+        """Raise HostsFailed of StalePlan, before callers stop, when a file is not what the plan was made from."""
         facts = self._fleet.observe(plan.project.hosts)
         stale: dict[str, HybridmsgError] = {
             host: StalePlan(host, f"{edit.path} changed since the plan was made", "Run again")
