@@ -12,7 +12,7 @@ from deployer.plan.expected import RpcServer
 from deployer.plan.planner import Plan
 from deployer.plan.projects import ProjectPlan
 from deployer.rollout.bus import Bus, Question
-from deployer.rollout.fleet import Fleet
+from deployer.rollout.fleet import Fleet, ask_each
 
 BASELINE_TIMEOUT = 8.0
 """Seconds that a server has to answer on the bus it is on before anything changes."""
@@ -42,7 +42,9 @@ def ask_again(fleet: Fleet, run: Run, projects: Iterable[ProjectDeployment], tim
     answered = [RpcServer.of(entry) for entry in run.baseline if entry["answered"]]
     asked = [(project, [server for server in answered if server.project == project.name]) for project in projects]
     asked = [(project, servers) for project, servers in asked if servers]
-    fleet.observe({host for project, _ in asked for host in project.hosts})
+    hosts = {host.name: host for project, _ in asked for host in project.hosts}
+    # What is known of a host that does not tell any more is asked for all the same, and does not answer.
+    ask_each(hosts, lambda names: fleet.observe([hosts[name] for name in names]))
     return Bus(fleet).ask_projects(asked, timeout, notify=False, planned=False)
 
 

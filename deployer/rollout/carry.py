@@ -58,10 +58,11 @@ class Carrier:
 
     def _keep_before_images(self, steps: Mapping[str, list[Step]]) -> None:
         for host, step in ((host, step) for host, own in steps.items() for step in own):
-            facts = self._fleet.facts[host]
-            if step.kind == "file.write" and step.args["path"] in facts.files:
+            # Of a host that only loses something, nothing may have been read.
+            facts = self._fleet.facts.get(host)
+            if facts and step.kind == "file.write" and step.args["path"] in facts.files:
                 self._store.keep(self._run, host, facts.files[step.args["path"]])
-            if step.kind == "nova.cells":
+            if facts and step.kind == "nova.cells":
                 self._store.keep_content(self._run, host, before_image(step, facts.cells or ()))
 
     def _deadline(self, steps: Mapping[str, list[Step]]) -> float:

@@ -1,4 +1,4 @@
-"""Bring the cloud to what its inventory describes: brokers, routers, libraries, then project by project, each proven."""
+"""Bring the cloud to what its inventory says: brokers, routers, libraries, then project by project, each proven."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deployer.rollout.baseline import ask_before, await_baseline
 from deployer.rollout.bus import Bus
 from deployer.rollout.carry import Carrier, undo_carrier
 from deployer.rollout.drain import Drain
-from deployer.rollout.fleet import Fleet
+from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.outcome import Migration, Pause
 from deployer.rollout.routers import bring_routers, deserted_routers, remove_routers
 from deployer.rollout.switch import Switch, planned_bus
@@ -116,14 +116,20 @@ class _Rollout:
         hosts = [host.name for host in project.hosts]
         try:
             self._progress.event("", f"{cause}\n{project.name}: undoing what this run changed")
-            self._fleet.lock(self._run.run, hosts, patience=self._fleet.deployment.timeouts.step)
+            # A host that is gone must not keep the others, whose services stand still, from going back.
+            errors = ask_each(hosts, self._take_again)[1]
+            taken = [host for host in hosts if host not in errors]
+            journals, more = ask_each(taken, lambda names: read_journals(self._fleet, names, self._run.run))
             carrier = undo_carrier(self._fleet, self._store, self._run)
-            journals = read_journals(self._fleet, hosts, self._run.run)
-            undo = ProjectUndo(self._fleet, carrier, self._run.run, project, journals)
+            undo = ProjectUndo(self._fleet, carrier, self._run.run, project, journals, errors=errors | more)
             undo.carry_out(Hooks(answered=lambda: await_baseline(self._fleet, self._run, project)))
         except BaseException as error:  # noqa: BLE001 - whatever it was, the project is split
             raise UndoFailed(project.name, cause, error) from cause
         self._run.projects.remove(project.name)
+
+    def _take_again(self, hosts: list[str]) -> None:
+        """Take hosts whose session may be lost; their agent finishes the step in hand first."""
+        self._fleet.lock(self._run.run, hosts, patience=self._fleet.deployment.timeouts.step)
 
     def _where(self) -> str:
         """Say where an interrupted run stands."""

@@ -1,7 +1,7 @@
-"""Put a project back on all its hosts: callers stop, servers stop, files and cells go back, servers start, callers start.
+"""Put a project back on all its hosts: callers and servers stop, cells and files go back, servers and callers start.
 
-What to put back is the hosts' own journals' word. What has to stop first is whatever runs now, and is journaled as a run
-of its own (`RUN-undo`), so that an undo that is cut off can be run again.
+What to put back is the hosts' own journals' word. What has to stop first is whatever runs now, and is journaled as a
+run of its own (`RUN-undo`), so that an undo that is cut off can be run again.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.errors import DrainTimeout, HostsFailed, HybridmsgError, StalePlan
+from deployer.errors import HostsFailed, HybridmsgError, StalePlan, StepFailed
 from deployer.model.deployment import ProjectDeployment
 from deployer.plan.expected import active_units
 from deployer.plan.query import query
 from deployer.plan.steps import Intent, Wave
 from deployer.rollout.carry import Carrier
-from deployer.rollout.fleet import Fleet
+from deployer.rollout.fleet import Fleet, ask_each
 from tasks.steps import read_history, undo_steps
 
 Entry = Mapping[str, Any]
 Journals = Mapping[str, list[Entry]]
 
 _FILES = frozenset({"file.write"})
-_CONTENT = _FILES | {"nova.cells"}
+_CELLS = frozenset({"nova.cells"})
 
 
 def read_journals(fleet: Fleet, hosts: Iterable[str], run: str) -> dict[str, list[Entry]]:
@@ -58,18 +58,18 @@ def refuse_stale(fleet: Fleet, projects: Iterable[ProjectDeployment], journals: 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the order waits for: `drained` before servers stop (DrainTimeout gives the undo up, nothing was put back),
-    `before_start` once files are back and nothing runs, `answered` before callers start.
+    """What the order waits for: `drained` before servers stop, `emptied` when nothing runs and before anything goes
+    back (what either raises gives the undo up), `answered` before callers start.
     """
 
     drained: Callable[[], None] = lambda: None
-    before_start: Callable[[], None] = lambda: None
+    emptied: Callable[[], None] = lambda: None
     answered: Callable[[], None] = lambda: None
 
 
 @dataclass
 class ProjectUndo:
-    """The undo of one project of one run on the hosts of `journals`; `errors` has the first of each host that failed."""
+    """The undo of one project of one run on the hosts of `journals`; `errors` has the first of each that failed."""
 
     fleet: Fleet
     carrier: Carrier
@@ -78,54 +78,71 @@ class ProjectUndo:
     journals: Journals
     force: bool = False
     errors: dict[str, HybridmsgError] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+    """Hosts whose files could not be put back, or that cannot be asked any more."""
 
     def carry_out(self, hooks: Hooks) -> None:
         """Undo what the run did for the project; a host that fails does not keep the others from going back.
 
-        Raises HostsFailed with all that failed, at the end; DrainTimeout before anything is put back.
+        Raises HostsFailed with all that failed, at the end; what a hook raises before anything is put back, when what
+        this undo stopped runs again.
         """
         stops = _Stops(self)
         if self._changed():
-            stops.stop(servers=False)
             try:
-                hooks.drained()
-            except DrainTimeout:
-                stops.start(servers=False)
+                self._stand_still(stops, hooks)
+            except BaseException:
+                stops.resume()
                 raise
-            stops.stop(servers=True)
-            self._undo(lambda entry: entry["kind"] in _CONTENT | {"unit.start"})
-            hooks.before_start()
+            # Before any file: all hosts share them. Where they cannot go back the project stays whole where it is.
+            if self._undo(_CELLS):
+                self.left_out.clear()
+                stops.start(servers=True)
+                stops.start(servers=False)
+                raise HostsFailed(self.errors)
+            self._undo(_FILES | {"unit.start"})
         stops.start(servers=True)
         hooks.answered()
         stops.start(servers=False)
         if self.errors:
             raise HostsFailed(self.errors)
 
+    def _stand_still(self, stops: _Stops, hooks: Hooks) -> None:
+        stops.stop(servers=False)
+        hooks.drained()
+        stops.stop(servers=True)
+        hooks.emptied()
+
     def _changed(self) -> bool:
-        """Whether the run changed what the project's units read; else they are what runs, or are to start as they are."""
-        return any(
-            entry["kind"] in _CONTENT and _stands(entry) for entries in self._own().values() for entry in entries
-        )
+        """Whether the run changed what the project's units read; else they run, or are to start, on what is there."""
+        return any(entry["kind"] in _FILES | _CELLS and _stands(entry) for own in self._own().values() for entry in own)
 
     def _own(self) -> dict[str, list[Entry]]:
         scope = _scope(self.project)
         return {host: [one for one in entries if one["scope"] == scope] for host, entries in self.journals.items()}
 
-    def _undo(self, wanted: Callable[[Entry], bool]) -> None:
-        self.undo_entries(self.run, self._own(), wanted)
+    def _undo(self, kinds: frozenset[str]) -> dict[str, HybridmsgError]:
+        """Put back what the run's steps of these kinds changed and return the errors of hosts where that failed."""
+        failed = self.undo_entries(self.run, self._own(), lambda entry: entry["kind"] in kinds)
+        self.fail(failed)
+        return failed
 
-    def undo_entries(self, run: str, journals: Journals, wanted: Callable[[Entry], bool]) -> None:
-        """Undo the steps of a run that stand and are wanted, on all hosts that have not failed, at once."""
+    def fail(self, errors: Mapping[str, HybridmsgError]) -> None:
+        """Leave hosts that failed out from now on."""
+        # A host's first error is the cause of those that follow.
+        self.errors = {**errors, **self.errors}
+        self.left_out.update(errors)
+
+    def undo_entries(self, run: str, journals: Journals, wanted: Callable[[Entry], bool]) -> dict[str, HybridmsgError]:
+        """Undo the steps of a run that stand and are wanted, on all hosts that are not left out, at once."""
         steps = {
             host: [one["step"] for one in entries if _stands(one) and wanted(one)]
             for host, entries in journals.items()
-            if host not in self.errors
+            if host not in self.left_out
         }
         steps = {host: own for host, own in steps.items() if own}
         deadline = self.fleet.deployment.timeouts.step * (1 + max(map(len, steps.values()), default=0))
-        failed = self.fleet.attempt(steps, undo_steps, run=run, steps=steps, force=self.force, deadline=deadline)[1]
-        # A host's first error is the cause of those that follow.
-        self.errors = failed | self.errors
+        return self.fleet.attempt(steps, undo_steps, run=run, steps=steps, force=self.force, deadline=deadline)[1]
 
 
 class _Stops:
@@ -133,31 +150,57 @@ class _Stops:
 
     def __init__(self, undo: ProjectUndo) -> None:
         self._undo = undo
-        self._hosts = [host for host in undo.project.hosts if host.name in undo.journals]
+
+    def _hosts(self) -> list[str]:
+        undo = self._undo
+        names = [host.name for host in undo.project.hosts if host.name in undo.journals]
+        return [name for name in names if name not in undo.left_out]
 
     def stop(self, *, servers: bool) -> None:
         """Stop what runs now, whoever started it: it runs on the files that are to go."""
         undo = self._undo
-        facts, timeout = undo.fleet.observe(self._hosts), undo.fleet.deployment.timeouts.step
+        hosts, timeout = undo.fleet.deployment.hosts, undo.fleet.deployment.timeouts.step
+        facts, failed = ask_each(self._hosts(), lambda names: undo.fleet.observe([hosts[name] for name in names]))
+        undo.fail(failed)
         intents: dict[str, tuple[Intent, ...]] = {}
-        for host in [one.name for one in self._hosts if one.name not in undo.errors]:
+        for host in self._hosts():
             units = [unit.name for unit in active_units(undo.project, facts[host])]
-            own = [unit for unit in units if _is_server(undo.project, unit) == servers]
-            intents[host] = tuple(Intent("unit.stop", {"unit": unit, "timeout": timeout}, f"stop {unit}") for unit in own)
+            intents[host] = tuple(
+                Intent("unit.stop", {"unit": unit, "timeout": timeout}, f"stop {unit}")
+                for unit in units
+                if _is_server(undo.project, unit) == servers
+            )
         intents = {host: own for host, own in intents.items() if own}
         try:
             undo.carrier.carry(Wave(f"{undo.project.name}: stop", _scope(undo.project), intents))
-        except HostsFailed as failed:
-            undo.errors = failed.errors | undo.errors
+        except HostsFailed as error:
+            undo.fail(error.errors)
 
     def start(self, *, servers: bool) -> None:
         """Start what was stopped, by the run or for its undo, on every host whose files are back."""
+        self._start(self._undo.run, self._undo.journals, servers=servers)
+        self._start(self._undo.carrier.run, self._stopped(), servers=servers)
+
+    def resume(self) -> None:
+        """Start what was stopped for the undo, which is given up; hosts that failed are asked again."""
+        self._undo.left_out.clear()
+        stopped = self._stopped()
+        for servers in (True, False):
+            self._start(self._undo.carrier.run, stopped, servers=servers)
+
+    def _stopped(self) -> Journals:
         undo = self._undo
-        names = [host.name for host in self._hosts if host.name not in undo.errors]
-        stopped = read_journals(undo.fleet, names, undo.carrier.run)
-        for run, journals in ((undo.run, undo.journals), (undo.carrier.run, stopped)):
-            own = {host: _of(entries, {_scope(undo.project)}, {"unit.stop"}) for host, entries in journals.items()}
-            undo.undo_entries(run, own, lambda entry: _is_server(undo.project, entry["target"]) == servers)
+        stopped, failed = ask_each(self._hosts(), lambda names: read_journals(undo.fleet, names, undo.carrier.run))
+        undo.fail(failed)
+        return stopped
+
+    def _start(self, run: str, journals: Journals, *, servers: bool) -> None:
+        undo = self._undo
+        own = {host: _of(entries, {_scope(undo.project)}, {"unit.stop"}) for host, entries in journals.items()}
+        failed = undo.undo_entries(run, own, lambda entry: _is_server(undo.project, entry["target"]) == servers)
+        undo.errors = failed | undo.errors
+        # A unit that does not start does not keep the host's others from it.
+        undo.left_out.update(host for host, error in failed.items() if not isinstance(error, StepFailed))
 
 
 def _is_server(project: ProjectDeployment, unit: str) -> bool:
