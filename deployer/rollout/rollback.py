@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, Mistake
+from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages, Mistake
 from deployer.ini import IniFile
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment, ProjectDeployment
@@ -17,7 +18,7 @@ from deployer.plan.query import query
 from deployer.rollout.baseline import ask_again, await_baseline
 from deployer.rollout.carry import Carrier, undo_carrier
 from deployer.rollout.drain import Drain
-from deployer.rollout.fleet import Fleet
+from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.outcome import Restored, Rollback
 from deployer.rollout.routers import remove_routers
 from deployer.rollout.undo import Hooks, Journals, ProjectUndo, read_journals, refuse_stale
@@ -42,88 +43,127 @@ def rollback(
     run = store.last_to_undo()
     projects = [project for project in reversed(deployment.projects) if project.name in run.projects]
     _refuse_other_inventory(run, deployment)
+    routers = [host.name for host in deployment.qdrouterd if remove_backends]
     with Fleet(deployment, progress) as fleet:
-        fleet.lock(run.run, run.units)
+        fleet.lock(run.run, {*run.units, *routers, *(host.name for host in deployment.rabbitmq if purge_leftovers)})
         journals = read_journals(fleet, run.units, run.run)
         if not force:
             refuse_stale(fleet, projects, journals)
         carrier = undo_carrier(fleet, store, run)
         drain = Drain(fleet, progress, purge=purge_leftovers)
-        returns = _Returns(fleet, store, run, journals, carrier, drain)
+        returns = _Returns(fleet, store, run, journals, carrier, drain, progress)
         returns.refuse_leftovers(projects)
         before = run.state
+        # From here on a controller that dies leaves a cloud that is neither old nor new.
+        store.end(run, "split", "its rollback was cut off")
         try:
-            returns.carry_out(projects, progress, force=force)
-        except DrainTimeout as error:
-            # The project that did not become idle runs on as it did; those that went before it are back, whole.
+            returns.carry_out(projects, force=force)
+            restored = _compare(run, fleet)
+            checks = ask_again(fleet, run, deployment.projects, deployment.timeouts.gate)
+        except (DrainTimeout, LeftoverMessages) as error:
+            # The project runs on as it did; those that went before it are back, whole.
             store.end(run, before, str(error))
             raise
         except BaseException as error:
             store.end(run, "split", str(error) or type(error).__name__)
             raise
-        done = Rollback(run, _compare(run, fleet), ask_again(fleet, run, deployment.projects, deployment.timeouts.gate))
+        done = Rollback(run, restored, checks)
         # What the run changed are the files; a unit that somebody stopped since must not keep older runs out of reach.
         back = force or all(one.same for one in done.restored if one.what.startswith("/"))
         store.end(run, "rolled back" if back else "split", None if done.whole else "not all is as before the run")
-        if remove_backends:
-            remove_routers(fleet, carrier, [host.name for host in deployment.qdrouterd])
+        remove_routers(fleet, carrier, routers)
     return done
 
 
+@dataclass
 class _Returns:
     """The way back of each project of one run."""
 
-    def __init__(
-        self, fleet: Fleet, store: RunStore, run: Run, journals: Journals, carrier: Carrier, drain: Drain
-    ) -> None:
-        self._fleet, self._store, self._run, self._journals = fleet, store, run, journals
-        self._carrier, self._drain = carrier, drain
+    fleet: Fleet
+    store: RunStore
+    run: Run
+    journals: Journals
+    carrier: Carrier
+    drain: Drain
+    progress: Progress
 
-    def refuse_leftovers(self, projects: Iterable[ProjectDeployment]) -> None:
+    def refuse_leftovers(self, projects: Sequence[ProjectDeployment]) -> None:
         """Raise LeftoverMessages before anything is touched when a project would come back to old messages."""
-        self._fleet.observe()
+        deployment = self.fleet.deployment
+        self.fleet.observe({host for project in projects for host in project.hosts})
+        buses = {project.name: self._bus_before(project) for project in projects}
+        if any(bus is not None and bus.is_brokers(deployment) for bus in buses.values()):
+            self._observe_brokers()
         for project in projects:
-            self._drain.enter(project, self._bus_before(project))
+            self.drain.enter(project, buses[project.name])
 
-    def carry_out(self, projects: Iterable[ProjectDeployment], progress: Progress, *, force: bool) -> None:
+    def _observe_brokers(self) -> None:
+        """Learn which brokers run; raises HostsFailed when none of their hosts tells."""
+        brokers = {host.name: host for host in self.fleet.deployment.rabbitmq}
+        errors = ask_each(brokers, lambda names: self.fleet.observe([brokers[name] for name in names]))[1]
+        if len(errors) == len(brokers):
+            raise HostsFailed(errors)
+
+    def carry_out(self, projects: Iterable[ProjectDeployment], *, force: bool) -> None:
         """Undo project after project; one that fails does not keep the others from going back."""
         errors: dict[str, HybridmsgError] = {}
         for project in projects:
-            progress.event("", f"{project.name}: undoing: callers stop, its bus becomes idle, servers go back")
+            self.progress.event("", f"{project.name}: undoing: callers stop, its bus becomes idle, servers go back")
             hosts = [host.name for host in project.hosts]
-            journals = {host: entries for host, entries in self._journals.items() if host in hosts}
-            undo = ProjectUndo(self._fleet, self._carrier, self._run.run, project, journals, force=force)
+            journals = {host: entries for host, entries in self.journals.items() if host in hosts}
+            undo = ProjectUndo(self.fleet, self.carrier, self.run.run, project, journals, force=force)
             try:
-                undo.carry_out(self._hooks(project))
+                undo.carry_out(self._hooks(undo))
             except HostsFailed as failed:
                 # A host's first error is the cause of those that follow.
                 errors = failed.errors | errors
-                _take_again(self._fleet, self._run, failed.errors)
+                _take_again(self.fleet, self.run, failed.errors)
+            except (DrainTimeout, LeftoverMessages) as error:
+                if errors:
+                    self.progress.event("", str(error))
+                    break
+                raise
             else:
-                self._run.projects.remove(project.name)
-                self._store.save(self._run)
+                self.run.projects.remove(project.name)
+                self.store.save(self.run)
         if errors:
             raise HostsFailed(errors)
 
-    def _hooks(self, project: ProjectDeployment) -> Hooks:
-        def purge() -> None:
-            for wave in self._drain.enter(project, self._bus_before(project)):
-                self._carrier.carry(wave)
+    def _hooks(self, undo: ProjectUndo) -> Hooks:
+        project = undo.project
 
-        return Hooks(
-            drained=lambda: self._drain.wait(project),
-            before_start=purge,
-            answered=lambda: await_baseline(self._fleet, self._run, project),
-        )
+        def drained() -> None:
+            _none_failed(undo)
+            self._wait(project)
+
+        def emptied() -> None:
+            _none_failed(undo)
+            for wave in self.drain.enter(project, self._bus_before(project)):
+                self.carrier.carry(wave)
+
+        return Hooks(drained, emptied, answered=lambda: await_baseline(self.fleet, self.run, project))
+
+    def _wait(self, project: ProjectDeployment) -> None:
+        try:
+            self.drain.wait(project)
+        except HostsFailed as failed:
+            # The way back stands open also when what is left is the bus that broke.
+            self.progress.event("", f"{failed}\n{project.name}: nobody tells of its bus, which is not waited for")
 
     def _bus_before(self, project: ProjectDeployment) -> RpcBus | None:
         """Return the bus that the project's RPC was on before the run, by the before-images kept here."""
         path = project.project.files[0]
         for host in project.hosts:
-            content = self._store.kept(self._run, host.name, path)
+            content = self.store.kept(self.run, host.name, path)
             if content is not None:
                 return rpc_bus(IniFile.parse(content, path))
         return None
+
+
+def _none_failed(undo: ProjectUndo) -> None:
+    """Raise HostsFailed when the project does not stand still everywhere: as a whole it can still stay where it is."""
+    if undo.errors:
+        raise HostsFailed(undo.errors)
 
 
 def _take_again(fleet: Fleet, run: Run, hosts: Iterable[str]) -> None:
