@@ -1,83 +1,102 @@
-"""A fleet of hosts that live in memory: a stand-in for SSH and agents, with Fleet's own code around it."""
+"""A fleet of hosts that live in memory: a stand-in for SSH and the hosts, with Fleet's and the agent's own code."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from typing import Any
 
 from nornir.core.task import Result
 
-from deployer.errors import ConnectionLost, HostError, HybridmsgError, Interrupted, Locked, StalePlan
+from deployer.agent import steps as agent_steps
+from deployer.agent import undo as agent_undo
+from deployer.agent.errors import AgentError
+from deployer.errors import ConnectionLost, HostError, HybridmsgError, Interrupted, Locked
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
+from deployer.nornir_plugins.session import _reported
 from deployer.plan.observed import HostFacts
+from deployer.plan.router_facts import Fanout
+from deployer.plan.rpc_address import is_rpc_queue
 from deployer.plan.steps import Step
 from deployer.rollout.fleet import Fleet
+from tasks.routers import RouterQuery
+from tests.unit.rollout import buses
+from tests.unit.rollout.fake_host import KEPT, FakeHost, FakeUnit, MemoryJournal, cell_list
+from tests.unit.rollout.world import World
 
 
-@dataclass
-class FakeUnit:
-    active: str = "active"
-    enabled: str = "enabled"
-    started: float = 0.0
+@dataclass(frozen=True)
+class Fault:
+    """What a request fails with; `late`: the host does what it was asked, and only its answer is lost."""
+
+    error: BaseException
+    late: bool = False
 
 
-@dataclass
-class FakeHost:
-    """`lock` is the run that holds the host, `journals` its entries by run, `ctimes` when files were last written."""
+class Wire:
+    """All requests to the hosts of a world, and which shall fail; `calls` has task and host of each, in order."""
 
-    name: str
-    files: dict[str, bytes]
-    units: dict[str, FakeUnit]
-    rabbitmq: dict[str, Any] | None = None
-    lock: str | None = None
-    journals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    ctimes: dict[str, float] = field(default_factory=dict)
-    blobs: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass
-class World:
-    """All hosts, and what shall go wrong. They share one clock, in seconds, that moves on with every act."""
-
-    hosts: dict[str, FakeHost]
-    silent: set[str] = field(default_factory=set)
-    """Servers, like `conductor@ctl1`, that never answer."""
-    dying: set[tuple[str, str]] = field(default_factory=set)
-    """Hosts' units that are dead after a restart."""
-    calls: list[tuple[str, str]] = field(default_factory=list)
-    """Task and host of every request, in order."""
-    clock: float = 1_800_000_000.0
-    faults: dict[tuple[str, str], tuple[range, BaseException]] = field(default_factory=dict)
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.calls: list[tuple[str, str]] = []
+        self._faults: dict[tuple[str, str], tuple[range, Fault]] = {}
+        self._cuts: dict[int, Fault] = {}
+        self._meanwhile: dict[tuple[str, str, int], Callable[[], None]] = {}
 
     def fleet(self, deployment: Deployment, _progress: Progress) -> FakeFleet:
+        self.world.deployment = deployment
         return FakeFleet(self, deployment)
 
     def fail(self, host: str, task: str, error: BaseException, at: range = range(1, 1000)) -> None:
         """Let the requests of this task to this host fail: `at` counts them, from 1 as of now."""
         before = self.calls.count((task, host))
-        self.faults[task, host] = range(at.start + before, at.stop + before), error
+        self._faults[task, host] = range(at.start + before, at.stop + before), Fault(error)
 
-    def now(self) -> float:
-        self.clock += 1
-        return self.clock
+    def cut(self, number: int, error: BaseException, *, late: bool) -> None:
+        """Let a request fail, whatever it is: the `number`th from now."""
+        self._cuts[len(self.calls) + number] = Fault(error, late)
 
-    def stamp(self) -> str:
-        return datetime.fromtimestamp(self.now(), timezone.utc).isoformat()
+    def meanwhile(self, host: str, task: str, act: Callable[[], None], at: int = 1) -> None:
+        """Let something happen just before a request: the `at`th of this task to this host, from 1 as of now."""
+        self._meanwhile[task, host, at + self.calls.count((task, host))] = act
+
+    def mend(self) -> None:
+        """Let nothing fail from now on."""
+        self._faults.clear()
+        self._cuts.clear()
 
     def request(self, task: str, host: FakeHost, arguments: Mapping[str, Any]) -> Result:
         self.calls.append((task, host.name))
-        at, error = self.faults.get((task, host.name), (range(0), ValueError()))
-        if self.calls.count((task, host.name)) in at:
-            host.lock = None if isinstance(error, ConnectionLost) else host.lock
-            raise error
+        self._meanwhile.get((task, host.name, self.calls.count((task, host.name))), lambda: None)()
+        fault, self.world.asked = self._fault(task, host), host
+        if fault is not None and not fault.late:
+            raise self._lost(host, fault)
         act: Callable[..., Result] = getattr(self, task)
-        return act(host, **arguments)
+        try:
+            result = act(host, **arguments)
+        except AgentError as error:
+            raise _reported(host.name, error.frame()) from None
+        if fault is not None:
+            raise self._lost(host, fault)
+        return result
+
+    def _fault(self, task: str, host: FakeHost) -> Fault | None:
+        at, fault = self._faults.get((task, host.name), (range(0), None))
+        if self.calls.count((task, host.name)) in at:
+            return fault
+        return self._cuts.get(len(self.calls))
+
+    @staticmethod
+    def _lost(host: FakeHost, fault: Fault) -> BaseException:
+        host.lock = None if isinstance(fault.error, ConnectionLost) else host.lock
+        return fault.error
+
+    # What a host can be asked: the tasks by their names.
 
     def lock_host(self, host: FakeHost, run: str) -> Result:
         if host.lock not in (None, run):
@@ -86,85 +105,80 @@ class World:
         return Result(None)
 
     def read_history(self, host: FakeHost, run: str) -> Result:
-        return Result(None, runs=[{"run": run, "entries": host.journals.get(run, [])}])
-
-    def probe_bus(self, host: FakeHost, requests: Mapping[str, Any]) -> Result:
-        request = requests[host.name]["request"]
-        targets = []
-        for target in request["targets"]:
-            answered = f"{target['topic']}@{target['server']}" not in self.silent
-            targets.append({**target, "answered": answered, "how": "pong", "error": "" if answered else "no answer"})
-        delivered = f"notification@{host.name}" not in self.silent
-        notify = {"delivered": delivered, "error": "" if delivered else "not read back", "queue_deleted": True}
-        return Result(None, answer={"targets": targets, "notify": notify if request["notify"] else None})
+        runs = [{"run": run, "entries": host.journals[run].entries()}] if run in host.journals else []
+        return Result(None, runs=runs)
 
     def read_facts(self, host: FakeHost, queries: Mapping[str, Any]) -> Result:
         query = queries[host.name]
         files = {path: _file(host, path) for path in query["files"]}
-        units = {name: _unit(host.units.get(name)) for name in query["units"]}
+        units = {name: _unit(host.units.get(name), libraries=query["libraries"]) for name in query["units"]}
         told = {"hostname": host.name, "package_manager": "apt"}
-        return Result(None, facts={"host": told, "files": files, "units": units, "rabbitmq": host.rabbitmq})
+        return Result(None, facts={"host": told, "files": files, "units": units, "rabbitmq": self.world.rabbitmq(host)})
+
+    def read_cells(self, host: FakeHost, queries: Mapping[str, Any]) -> Result:
+        assert host.name in queries
+        return Result(None, cells=cell_list(self.world.cells))
+
+    def read_queues(self, host: FakeHost, queries: Mapping[str, Any]) -> Result:
+        if not (host.rabbitmq or {}).get("running"):
+            raise HostError(host.name, "RabbitMQ's queues cannot be read")
+        vhost, topics = queries[host.name]["vhost"], queries[host.name]["topics"]
+        waiting = self.world.queues.setdefault(vhost, {})
+        consumers = [one["queue"] for one in self.world.consumers() if one["vhost"] == vhost]
+        read = [
+            {"queue": name, "ready": waiting.get(name, 0), "unacked": 0, "consumers": consumers.count(name)}
+            for name in sorted({*waiting, *consumers})
+            if is_rpc_queue(name, topics)
+        ]
+        for name in {*consumers} - self.world.stuck:
+            waiting[name] = max(waiting.get(name, 0) - 1, 0)
+        return Result(None, reads=[read] * 3)
+
+    def read_router(self, host: FakeHost, requests: Mapping[str, RouterQuery]) -> Result:
+        routers = self.world.routers()
+        attached = [one for one in self.world.services() if self.world.router_of(one) is host]
+        found = buses.router(host, requests[host.name].args, routers, attached + self.world.still_attached(host))
+        return Result(None, router=found)
+
+    def check_fanout(self, host: FakeHost, request: RouterQuery) -> Result:
+        assert host in self.world.routers().values()
+        return Result(None, fanout=Fanout(int(request.args["rounds"]), (), exactly_once=True, problem=""))
+
+    def probe_bus(self, host: FakeHost, requests: Mapping[str, Any]) -> Result:
+        request = requests[host.name]["request"]
+        bus = buses.bus_of(host.files, request["config_files"][0])
+        answering = {server for one in self.world.services() if one.bus == bus for server in one.servers}
+        targets = [self.world.answer(target, answering, bus) for target in request["targets"]]
+        delivered = f"notification@{host.name}" not in self.world.silent
+        notify = {"delivered": delivered, "error": "" if delivered else "not read back", "queue_deleted": True}
+        effective = {} if bus is None else {"rpc_driver": bus.driver, "rpc_hosts": self.world.with_port(bus)}
+        answer = {"targets": targets, "notify": notify if request["notify"] else None, "effective": effective}
+        return Result(None, answer=answer)
 
     def apply_steps(self, host: FakeHost, run: str, steps: Mapping[str, Sequence[Step]], **_: object) -> Result:
         _needs_lock(host)
-        for step in steps[host.name]:
-            if step.kind == "file.write" and step.preimage != {"sha256": _sha256(host.files.get(step.args["path"]))}:
-                raise StalePlan(host.name, f"{step.args['path']} is not what the plan was made from")
-        for step in steps[host.name]:
-            self._apply(host, run, step)
-        return Result(None, changed=True)
-
-    def _apply(self, host: FakeHost, run: str, step: Step) -> None:
-        target = step.args.get("path") or step.args.get("unit") or ""
-        entry: dict[str, Any] = {}
-        entry |= {"step": step.id, "scope": step.scope, "kind": step.kind, "target": target, "after": {}, "before": {}}
-        entry |= {"at": self.stamp(), "status": "doing"}
-        journal = host.journals.setdefault(run, [])
-        if step.kind == "file.write":
-            before, after = host.files.get(target), base64.b64decode(step.args["content_b64"])
-            host.blobs[str(_sha256(before))] = before or b""
-            entry |= {"before": {"sha256": _sha256(before)}, "after": {"sha256": _sha256(after)}}
-            self.write(host.name, target, after)
-        elif step.kind == "unit.restart":
-            entry |= {"before": {"active": host.units[target].active}}
-            self.restart(host.name, target)
-        journal += [entry, {**entry, "status": "done"}]
+        todo = [agent_steps.parse(step.wire()) for step in steps[host.name]]
+        journal = host.journals.setdefault(run, MemoryJournal(run))
+        outcomes = agent_steps.apply(todo, journal, lambda _event: None, threading.Event())
+        return Result(None, changed=True, outcomes=outcomes, run=run)
 
     def undo_steps(self, host: FakeHost, run: str, steps: Mapping[str, Sequence[str]], **options: Any) -> Result:
         _needs_lock(host)
-        last = {entry["step"]: entry for entry in host.journals[run]}
-        own = [last[step] for step in sorted(steps[host.name], reverse=True)]
-        for entry in own:
-            left = (entry["before"].get("sha256"), entry["after"].get("sha256"))
-            stale = entry["kind"] == "file.write" and _sha256(host.files.get(entry["target"])) not in left
-            if stale and not options["force"]:
-                raise StalePlan(host.name, f"{entry['target']} was changed after the run")
-        for entry in own:
-            if entry["kind"] == "file.write":
-                self.write(host.name, entry["target"], host.blobs[str(entry["before"]["sha256"])])
-            elif entry["before"]["active"] == "active":
-                self.restart(host.name, entry["target"])
-            host.journals[run].append({**entry, "at": self.stamp(), "status": "undone"})
+        journal, gone = host.journals[run], threading.Event()
+        agent_undo.undo(journal, steps[host.name], lambda _event: None, gone, force=options["force"])
         return Result(None, changed=True)
-
-    def write(self, host: str, path: str, content: bytes) -> None:
-        self.hosts[host].files[path], self.hosts[host].ctimes[path] = content, self.now()
-
-    def restart(self, host: str, unit: str) -> None:
-        one = self.hosts[host].units[unit]
-        one.started, one.active = self.now(), "failed" if (host, unit) in self.dying else "active"
 
 
 class FakeFleet(Fleet):
-    """Fleet with `attempt`, its one way to hosts, turned to a World."""
+    """Fleet with `attempt`, its one way to hosts, turned to a Wire."""
 
-    def __init__(self, world: World, deployment: Deployment) -> None:
-        self.deployment, self.world = deployment, world
+    def __init__(self, wire: Wire, deployment: Deployment) -> None:
+        self.deployment, self.wire = deployment, wire
         self.facts: dict[str, HostFacts] = {}
         self._contents: dict[str, bytes] = {}
 
     def __exit__(self, *error: object) -> None:
-        for host in self.world.hosts.values():
+        for host in self.wire.world.hosts.values():
             host.lock = None
 
     def attempt(
@@ -174,7 +188,7 @@ class FakeFleet(Fleet):
         errors: dict[str, HybridmsgError] = {}
         for name in list(hosts):
             with _kept(errors, name):
-                results[name] = self.world.request(task.__name__, self.world.hosts[name], arguments)
+                results[name] = self.wire.request(task.__name__, self.wire.world.hosts[name], arguments)
         return results, errors
 
 
@@ -194,23 +208,21 @@ def _needs_lock(host: FakeHost) -> None:
         raise HostError(host.name, "refused: no lock")
 
 
-def _sha256(content: bytes | None) -> str | None:
-    return None if content is None else hashlib.sha256(content).hexdigest()
-
-
 def _file(host: FakeHost, path: str) -> dict[str, Any]:
     if path not in host.files:
         return {"exists": False}
     content = host.files[path]
-    owner = {"mode": 0o640, "user": "root", "group": "nova", "inode": 1}
+    mode, user, group = host.owners.get(path, KEPT)
     times = {"ctime_ns": int(host.ctimes.get(path, 0) * 1e9)}
-    held = {"sha256": _sha256(content), "content_b64": base64.b64encode(content).decode()}
-    return {"exists": True, "real": path, **owner, **times, **held}
+    held = {"sha256": hashlib.sha256(content).hexdigest(), "content_b64": base64.b64encode(content).decode()}
+    return {"exists": True, "real": path, "mode": mode, "user": user, "group": group, **times, **held}
 
 
-def _unit(unit: FakeUnit | None) -> dict[str, Any]:
+def _unit(unit: FakeUnit | None, *, libraries: bool) -> dict[str, Any]:
     runs = unit is not None and unit.active == "active"
     found = unit or FakeUnit("inactive", "disabled")
     state = {"load": "loaded" if unit else "not-found", "active": found.active, "enabled": found.enabled}
     process = {"main_pid": 7 if runs else 0, "user": "nova", "interpreter": "/usr/bin/python3" if runs else None}
-    return {**state, **process, "argv": [], "started": found.started if runs else None}
+    has = {"oslo.messaging": "14.9.0", "amqp": True, "pyngus": True, "proton": True} if libraries and runs else None
+    started = found.started if runs else None
+    return {**state, **process, "started": started, "libraries": has, "environment": [], "argv": []}

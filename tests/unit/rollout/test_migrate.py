@@ -17,8 +17,8 @@ from tests.unit.plan.cloud import bare
 from tests.unit.rollout.conftest import EVERYTHING, Cloud
 
 GLANCE_ONLY = {"glance@ctl1", "glance@ctl2"}
-NOVA_RESTART = range(4, 5)
-"""Which request to apply steps restarts nova on a host: the projects' writes and restarts come one by one."""
+NOVA_START = range(7, 8)
+"""Which request to apply steps starts nova's server on ctl2: glance stops, is written and starts, nova stops twice."""
 NOVA_GATE = range(2, 3)
 """Which request to probe on ctl2 is nova's gate: glance's is the first, and the baseline is asked on ctl1."""
 
@@ -50,11 +50,11 @@ def test_a_host_without_servers_that_gets_no_notification_through_fails_its_gate
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt(), Interrupted("ctl2: never started")], ids=["raw", "runner's"])
-@pytest.mark.parametrize(("task", "at"), [("apply_steps", NOVA_RESTART), ("probe_bus", NOVA_GATE)])
+@pytest.mark.parametrize(("task", "at"), [("apply_steps", NOVA_START), ("probe_bus", NOVA_GATE)])
 def test_ctrl_c_puts_the_project_back_and_does_not_call_it_proven(
     cloud: Cloud, signal: BaseException, task: str, at: range
 ) -> None:
-    cloud.world.fail("ctl2", task, signal, at)
+    cloud.wire.fail("ctl2", task, signal, at)
     with pytest.raises(Interrupted) as interrupted:
         cloud.migrate()
     assert "proven: glance;" in str(interrupted.value)
@@ -64,27 +64,27 @@ def test_ctrl_c_puts_the_project_back_and_does_not_call_it_proven(
 
 def test_an_undo_that_fails_splits_the_run_and_the_next_migration_is_refused(cloud: Cloud) -> None:
     cloud.world.silent.add("conductor@ctl2")
-    cloud.world.fail("ctl1", "undo_steps", HostError("ctl1", "disk full"))
+    cloud.wire.fail("ctl2", "undo_steps", HostError("ctl2", "disk full"))
     with pytest.raises(UndoFailed, match="disk full"):
         cloud.migrate()
     assert (cloud.run.state, cloud.run.projects) == ("split", ["glance", "nova"])
-    assert cloud.moved() == {*GLANCE_ONLY, "nova@ctl1"}
+    assert cloud.moved() == {*GLANCE_ONLY, "nova@ctl2"}
     cloud.world.silent.clear()
-    before = len(cloud.world.calls)
+    before = len(cloud.wire.calls)
     with pytest.raises(UnfinishedRun):
         cloud.migrate()
-    assert {task for task, _ in cloud.world.calls[before:]} == {"lock_host"}
+    assert {task for task, _ in cloud.wire.calls[before:]} == {"lock_host"}
 
 
 def test_a_host_whose_session_was_lost_is_taken_again_before_its_project_is_undone(cloud: Cloud) -> None:
-    cloud.world.fail("ctl2", "apply_steps", ConnectionLost("ctl2", "session lost"), NOVA_RESTART)
+    cloud.wire.fail("ctl2", "apply_steps", ConnectionLost("ctl2", "session lost"), NOVA_START)
     with pytest.raises(HostsFailed, match="session lost"):
         cloud.migrate()
     assert cloud.moved() == GLANCE_ONLY
     assert cloud.run.state == "failed"
 
 
-def test_a_unit_that_is_dead_after_its_restart_fails_the_gate_of_a_project_without_servers(cloud: Cloud) -> None:
+def test_a_unit_that_is_dead_after_its_start_fails_the_gate_of_a_project_without_servers(cloud: Cloud) -> None:
     cloud.world.dying.add(("ctl1", "glance-api"))
     with pytest.raises(GateFailed, match=r"glance-api.*is failed"):
         cloud.migrate()
@@ -98,7 +98,7 @@ def test_a_dead_client_fails_the_gate_of_a_host_whose_servers_answer(cloud: Clou
     assert cloud.moved() == GLANCE_ONLY
 
 
-def test_a_server_of_no_restarted_host_must_answer_before_its_project_counts_as_moved(cloud: Cloud) -> None:
+def test_a_server_of_no_inventory_host_must_answer_before_its_project_counts_as_moved(cloud: Cloud) -> None:
     rabbitmq = cloud.world.hosts["msg1"].rabbitmq
     assert rabbitmq is not None
     rabbitmq["consumers"] = [consumer("conductor.ctl9")]
@@ -118,7 +118,7 @@ def test_brokers_that_never_become_as_planned_end_the_run_before_any_service_is_
 
 
 def test_an_error_of_the_controller_in_the_middle_of_a_project_still_puts_it_back(cloud: Cloud) -> None:
-    cloud.world.fail("ctl2", "apply_steps", OSError("too many open files"), NOVA_RESTART)
+    cloud.wire.fail("ctl2", "apply_steps", OSError("too many open files"), NOVA_START)
     with pytest.raises(OSError, match="too many open files"):
         cloud.migrate()
     assert cloud.moved() == GLANCE_ONLY
@@ -134,13 +134,13 @@ def test_a_host_is_told_to_change_only_once_its_before_image_is_kept(
     monkeypatch.setattr(RunStore, "keep", full)
     with pytest.raises(OSError, match="no space left"):
         cloud.migrate()
-    assert "apply_steps" not in {task for task, _ in cloud.world.calls}
-    assert (cloud.run.state, cloud.run.projects) == ("failed", [])
+    assert "write" not in {verb for verb, _, _ in cloud.world.acts}
+    assert (cloud.run.state, cloud.run.projects, cloud.splits()) == ("failed", [], [])
 
 
 def test_an_error_of_the_controller_during_the_undo_splits_the_run_too(cloud: Cloud) -> None:
     cloud.world.silent.add("conductor@ctl2")
-    cloud.world.fail("ctl1", "undo_steps", OSError("too many open files"))
+    cloud.wire.fail("ctl1", "undo_steps", OSError("too many open files"))
     with pytest.raises(UndoFailed, match="too many open files"):
         cloud.migrate()
     assert cloud.run.state == "split"
@@ -150,5 +150,5 @@ def test_a_host_that_another_run_holds_ends_the_migration_before_anything(cloud:
     cloud.world.hosts["ctl2"].lock = "somebody-else's"
     with pytest.raises(HybridmsgError, match="ctl2: locked"):
         cloud.migrate()
-    assert {task for task, _ in cloud.world.calls} == {"lock_host"}
+    assert {task for task, _ in cloud.wire.calls} == {"lock_host"}
     assert not list(cloud.store.runs())

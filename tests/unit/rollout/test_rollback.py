@@ -4,27 +4,43 @@ from collections.abc import Callable
 
 import pytest
 
-from deployer.errors import ConfigurationError, ConnectionLost, HostError, HostsFailed, StalePlan
-from tests.unit.plan.cloud import NOVA
-from tests.unit.rollout.conftest import EVERYTHING, Cloud
-from tests.unit.rollout.fake_fleet import FakeUnit
+from deployer.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    DrainTimeout,
+    HostError,
+    HostsFailed,
+    LeftoverMessages,
+    NothingToRollBack,
+    StalePlan,
+)
+from tests.unit.plan.cloud import FOREIGN, NOVA, RTR1, RTR2
+from tests.unit.rollout.conftest import CELL1, EVERYTHING, Cloud
+from tests.unit.rollout.fake_host import FakeUnit
 
 BOTH = ("ctl1", "ctl2")
+ASKING = {"lock_host", "read_history", "read_facts", "read_queues", "read_router", "probe_bus"}
+"""Tasks that change nothing on a host."""
+GONE = ConnectionLost("ctl2", "gone")
 
 
 @pytest.fixture
 def migrated(cloud: Cloud) -> Cloud:
     cloud.migrate()
-    cloud.world.calls.clear()
+    cloud.wire.calls.clear()
+    cloud.world.acts.clear()
     return cloud
 
 
 def test_a_rollback_puts_every_file_back_and_asks_who_answered_before(migrated: Cloud) -> None:
     done = migrated.rollback()
     assert done.whole
-    assert migrated.moved() == set()
+    assert (migrated.moved(), migrated.splits(), migrated.world.cells) == (set(), [], migrated.cells)
     assert {check.target for check in done.checks} == {"conductor@ctl1", "conductor@ctl2"}
     assert migrated.run.state == "rolled back"
+
+
+# Files that somebody changed.
 
 
 def test_a_stale_file_on_one_host_keeps_every_host_from_being_touched(migrated: Cloud) -> None:
@@ -32,44 +48,101 @@ def test_a_stale_file_on_one_host_keeps_every_host_from_being_touched(migrated: 
     with pytest.raises(HostsFailed, match=NOVA) as failed:
         migrated.rollback()
     assert isinstance(failed.value.errors["ctl2"], StalePlan)
-    assert {task for task, _ in migrated.world.calls} <= {"lock_host", "read_history", "read_facts"}
+    assert {task for task, _ in migrated.wire.calls} <= ASKING
     assert (migrated.run.state, migrated.moved()) == ("done", EVERYTHING)
 
 
-def test_force_overwrites_a_stale_file(migrated: Cloud) -> None:
+def test_force_overwrites_a_stale_file_also_one_that_is_no_configuration_any_more(migrated: Cloud) -> None:
     migrated.world.write("ctl2", NOVA, b"somebody's")
     migrated.rollback(force=True)
-    assert (migrated.run.state, migrated.moved()) == ("rolled back", set())
+    assert (migrated.run.state, migrated.moved(), migrated.splits()) == ("rolled back", set(), [])
+
+
+def test_cells_that_somebody_changed_keep_their_project_whole_on_the_new_bus(migrated: Cloud) -> None:
+    migrated.world.cells[CELL1] = ("cell1", "rabbit://somebody:x@10.8.8.8:5672/")
+    with pytest.raises(HostsFailed, match="cell mappings were changed"):
+        migrated.rollback()
+    assert migrated.moved() == {"nova@ctl1", "nova@ctl2"}
+    assert migrated.running() == migrated.ran
+    migrated.rollback(force=True)
+    assert (migrated.splits(), migrated.world.cells[CELL1]) == ([], ("cell1", FOREIGN))
+
+
+# Hosts that fail.
 
 
 def test_one_host_that_cannot_go_back_does_not_keep_others_and_later_projects_from_it(migrated: Cloud) -> None:
-    migrated.world.fail("ctl1", "undo_steps", HostError("ctl1", "disk full"))
+    migrated.wire.fail("ctl2", "undo_steps", HostError("ctl2", "disk full"))
     with pytest.raises(HostsFailed, match="disk full"):
         migrated.rollback()
-    assert migrated.moved() == {"glance@ctl1", "nova@ctl1"}
+    assert migrated.moved() == {"glance@ctl2", "nova@ctl2"}
     assert migrated.run.state == "split"
+
+
+def test_a_host_on_which_callers_cannot_be_stopped_leaves_its_project_whole_where_it_is(migrated: Cloud) -> None:
+    migrated.wire.fail("ctl2", "apply_steps", HostError("ctl2", "nova-api does not stop"), range(1, 2))
+    with pytest.raises(HostsFailed, match="does not stop"):
+        migrated.rollback()
+    assert (migrated.moved(), migrated.splits()) == ({"nova@ctl1", "nova@ctl2"}, [])
+    migrated.rollback()
+    assert (migrated.run.state, migrated.moved(), migrated.splits()) == ("rolled back", set(), [])
 
 
 def test_a_host_that_lost_its_session_over_one_project_still_gets_the_next_one_back(migrated: Cloud) -> None:
-    migrated.world.fail("ctl1", "undo_steps", ConnectionLost("ctl1", "session lost"), range(1, 2))
-    with pytest.raises(HostsFailed, match="session lost"):
+    migrated.wire.fail("ctl2", "undo_steps", GONE, range(1, 2))
+    with pytest.raises(HostsFailed, match="gone"):
         migrated.rollback()
-    assert migrated.moved() == {"nova@ctl1"}
+    assert migrated.moved() == {"nova@ctl2"}
 
 
 def test_a_split_run_can_be_rolled_back_again(migrated: Cloud) -> None:
-    migrated.world.fail("ctl1", "undo_steps", ConnectionLost("ctl1", "session lost"), range(1, 2))
-    with pytest.raises(HostsFailed, match="session lost"):
+    migrated.wire.fail("ctl2", "undo_steps", GONE, range(1, 2))
+    with pytest.raises(HostsFailed, match="gone"):
         migrated.rollback()
     assert migrated.rollback().whole
-    assert (migrated.run.state, migrated.moved()) == ("rolled back", set())
+    assert (migrated.run.state, migrated.moved(), migrated.splits()) == ("rolled back", set(), [])
 
 
 def test_ctrl_c_during_a_rollback_leaves_the_run_split(migrated: Cloud) -> None:
-    migrated.world.fail("ctl2", "undo_steps", KeyboardInterrupt())
+    migrated.wire.fail("ctl2", "undo_steps", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         migrated.rollback()
     assert migrated.run.state == "split"
+
+
+def test_a_controller_that_dies_during_a_rollback_leaves_the_run_split(migrated: Cloud) -> None:
+    states: list[str] = []
+    migrated.wire.meanwhile("ctl1", "undo_steps", lambda: states.append(migrated.run.state))
+    migrated.rollback()
+    assert states == ["split"]
+
+
+def test_what_a_rollback_tells_of_a_host_is_its_first_error(migrated: Cloud) -> None:
+    migrated.wire.fail("ctl2", "undo_steps", ConnectionLost("ctl2", "session lost"), range(1, 2))
+    migrated.wire.fail("ctl2", "lock_host", ConnectionLost("ctl2", "no route"), range(2, 1000))
+    with pytest.raises(HostsFailed) as failed:
+        migrated.rollback()
+    assert str(failed.value) == "ctl2: session lost"
+    assert migrated.moved() == {"nova@ctl2", "glance@ctl1", "glance@ctl2"}
+
+
+def test_units_are_not_started_where_their_files_could_not_be_put_back(migrated: Cloud) -> None:
+    migrated.wire.fail("ctl2", "undo_steps", HostError("ctl2", "disk full"), range(1, 2))
+    with pytest.raises(HostsFailed, match="disk full"):
+        migrated.rollback()
+    assert [act for act in migrated.world.acts if act[0] == "start" and act[1].startswith("nova")] == [
+        ("start", "nova-conductor", "ctl1"),
+        ("start", "nova-api", "ctl1"),
+    ]
+
+
+def test_every_unit_is_started_once(migrated: Cloud) -> None:
+    migrated.rollback()
+    started = [(host, unit) for verb, unit, host in migrated.world.acts if verb == "start"]
+    assert sorted(started) == sorted(migrated.ran)
+
+
+# The inventory it is run with.
 
 
 @pytest.mark.parametrize(
@@ -90,83 +163,69 @@ def test_a_rollback_is_refused_before_anything_when_the_inventory_lost(
     other_inventory(*left)
     with pytest.raises(ConfigurationError, match=f"{named}: was changed by the run"):
         migrated.rollback()
-    assert migrated.world.calls == []
+    assert migrated.wire.calls == []
     assert migrated.run.state == "done"
+
+
+def test_a_run_that_was_rolled_back_is_not_rolled_back_again(migrated: Cloud) -> None:
+    migrated.rollback()
+    with pytest.raises(NothingToRollBack):
+        migrated.rollback()
+
+
+# Units that somebody started since.
 
 
 def start_late(cloud: Cloud, host: str = "ctl1") -> FakeUnit:
     """Somebody starts nova-scheduler, which did not run before, while the new file is in place."""
-    unit = cloud.world.hosts[host].units["nova-scheduler"] = FakeUnit()
-    cloud.world.restart(host, "nova-scheduler")
+    unit = cloud.world.hosts[host].units["nova-scheduler"] = FakeUnit("inactive")
+    cloud.world.switch(host, "nova-scheduler", "start")
     return unit
 
 
-def test_a_unit_that_somebody_started_on_the_runs_files_is_restarted(migrated: Cloud) -> None:
-    unit = start_late(migrated)
-    migrated.rollback()
-    assert unit.started > migrated.world.hosts["ctl1"].ctimes[NOVA]
+def runs_on_old_file(cloud: Cloud, unit: FakeUnit) -> bool:
+    return (unit.active, unit.read[NOVA]) == ("active", cloud.files["ctl1"][NOVA])
 
 
-def test_a_unit_that_somebody_started_is_restarted_at_the_second_try_too(migrated: Cloud) -> None:
+def test_a_unit_that_somebody_started_on_the_runs_files_runs_on_the_old_ones_afterwards(migrated: Cloud) -> None:
     unit = start_late(migrated)
-    migrated.world.fail("ctl1", "apply_steps", ConnectionLost("ctl1", "session lost"), range(1, 2))
+    assert migrated.rollback().whole
+    assert runs_on_old_file(migrated, unit)
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_unit_that_somebody_started_runs_on_the_old_files_after_a_second_try_too(migrated: Cloud, at: int) -> None:
+    unit = start_late(migrated)
+    migrated.wire.fail("ctl1", "undo_steps", ConnectionLost("ctl1", "session lost"), range(at, at + 1))
     with pytest.raises(HostsFailed, match="session lost"):
         migrated.rollback()
-    assert unit.started < migrated.world.hosts["ctl1"].ctimes[NOVA]
-    assert migrated.run.state == "split"
     migrated.rollback()
-    assert unit.started > migrated.world.hosts["ctl1"].ctimes[NOVA]
+    assert runs_on_old_file(migrated, unit)
 
 
-def test_a_host_that_is_gone_does_not_keep_late_starters_of_others_from_their_restart(migrated: Cloud) -> None:
+def test_a_host_that_is_gone_does_not_keep_late_starters_of_others_on_the_new_bus(migrated: Cloud) -> None:
+    def gone() -> None:
+        for task in ("undo_steps", "read_facts", "read_history", "lock_host"):
+            migrated.wire.fail("ctl2", task, GONE)
+
     unit = start_late(migrated)
-    for task in ("undo_steps", "read_facts"):
-        # Its first facts are those that show no file to be stale.
-        migrated.world.fail("ctl2", task, ConnectionLost("ctl2", "gone"), range(1 + (task == "read_facts"), 1000))
+    # ctl1's first undo is the cells', once all stand still.
+    migrated.wire.meanwhile("ctl1", "undo_steps", gone)
     with pytest.raises(HostsFailed, match="gone"):
         migrated.rollback()
-    assert unit.started > migrated.world.hosts["ctl1"].ctimes[NOVA]
+    assert runs_on_old_file(migrated, unit)
 
 
-def test_a_host_lost_after_its_undo_does_not_keep_late_starters_of_others_from_their_restart(migrated: Cloud) -> None:
-    unit = start_late(migrated, "ctl2")
-    # Its first facts are those that show no file to be stale.
-    migrated.world.fail("ctl1", "read_facts", ConnectionLost("ctl1", "gone"), range(2, 1000))
-    with pytest.raises(HostsFailed, match="gone"):
-        migrated.rollback()
-    assert unit.started > migrated.world.hosts["ctl2"].ctimes[NOVA]
-
-
-def test_a_unit_that_cannot_be_restarted_does_not_keep_its_hosts_late_starters_from_it(migrated: Cloud) -> None:
+def test_a_unit_that_cannot_be_started_does_not_keep_its_hosts_others_from_it(migrated: Cloud) -> None:
     unit = start_late(migrated)
-    # Of a project's undo on a host the first request is for its files, the second for its units.
-    migrated.world.fail("ctl1", "undo_steps", HostError("ctl1", "nova-api does not start"), range(2, 3))
-    with pytest.raises(HostsFailed, match="nova-api does not start"):
+    migrated.world.broken.add(("ctl1", "nova-conductor"))
+    with pytest.raises(HostsFailed, match=r"ctl1.*nova-conductor"):
         migrated.rollback()
-    assert unit.started > migrated.world.hosts["ctl1"].ctimes[NOVA]
+    assert runs_on_old_file(migrated, unit)
+    assert runs_on_old_file(migrated, migrated.world.hosts["ctl1"].units["nova-api"])
 
 
-def test_what_a_rollback_tells_of_a_host_is_its_first_error(migrated: Cloud) -> None:
-    migrated.world.fail("ctl1", "undo_steps", ConnectionLost("ctl1", "session lost"), range(1, 2))
-    migrated.world.fail("ctl1", "lock_host", ConnectionLost("ctl1", "no route"), range(2, 1000))
-    with pytest.raises(HostsFailed) as failed:
-        migrated.rollback()
-    assert str(failed.value) == "ctl1: session lost"
-    assert migrated.moved() == {"nova@ctl1", "glance@ctl1"}
-
-
-def test_units_are_not_restarted_where_their_files_could_not_be_put_back(migrated: Cloud) -> None:
-    conductor = migrated.world.hosts["ctl1"].units["nova-conductor"]
-    started = conductor.started
-    migrated.world.fail("ctl1", "undo_steps", HostError("ctl1", "disk full"), range(1, 2))
-    with pytest.raises(HostsFailed, match="disk full"):
-        migrated.rollback()
-    assert conductor.started == started
-
-
-def test_units_that_the_undo_restarted_are_not_restarted_again(migrated: Cloud) -> None:
-    migrated.rollback()
-    assert "apply_steps" not in {task for task, _ in migrated.world.calls}
+# What a rollback finds afterwards.
 
 
 def test_a_rollback_with_only_unit_differences_ends_as_rolled_back_but_not_whole(migrated: Cloud) -> None:
@@ -182,12 +241,116 @@ def test_a_server_that_answered_before_and_is_silent_afterwards_makes_the_rollba
     done = migrated.rollback()
     assert [check.target for check in done.checks if not check.ok] == ["conductor@ctl1"]
     assert not done.whole
+    assert migrated.splits() == [], "callers do not wait for ever"
 
 
 def test_a_rollback_asks_nobody_where_nobody_answered_before(cloud: Cloud) -> None:
     for host in BOTH:
-        cloud.world.hosts[host].files[NOVA] = b"[DEFAULT]\n"
+        cloud.world.write(host, NOVA, b"[DEFAULT]\n")
     cloud.migrate()
     done = cloud.rollback()
     assert done.checks == []
     assert done.whole
+
+
+# Draining.
+
+
+def test_at_the_drains_deadline_the_project_runs_on_on_the_new_bus_and_the_run_stands(hybrid: Cloud) -> None:
+    hybrid.deploy(RTR1, RTR2, drain=0)
+    hybrid.world.lingering["ctl1", "nova-api"] = 1000
+    with pytest.raises(DrainTimeout, match="nova-api"):
+        hybrid.rollback()
+    assert {bus.driver for bus in hybrid.buses("nova") if bus} == {"amqp"}
+    assert (hybrid.splits(), hybrid.run.state, hybrid.run.projects) == ([], "done", ["glance", "nova"])
+    hybrid.world.lingering.clear()
+    assert hybrid.rollback().whole
+    assert (hybrid.splits(), hybrid.moved()) == ([], set())
+
+
+def test_a_deadline_does_not_hide_that_an_earlier_project_is_split(hybrid: Cloud) -> None:
+    hybrid.deploy(RTR1, RTR2, drain=0)
+    hybrid.wire.fail("ctl2", "undo_steps", HostError("ctl2", "disk full"))
+    hybrid.world.lingering["ctl1", "glance-api"] = 1000
+    with pytest.raises(HostsFailed, match="disk full"):
+        hybrid.rollback()
+    assert hybrid.run.state == "split"
+    assert any("glance: its bus is not idle" in line for line in hybrid.told.lines)
+
+
+@pytest.mark.parametrize("dead", [("rtr1",), ("rtr1", "rtr2")], ids=["one router", "all routers"])
+def test_a_bus_that_broke_can_be_left(hybrid: Cloud, dead: tuple[str, ...]) -> None:
+    for host in dead:
+        hybrid.world.hosts[host].units["qdrouterd"].active = "failed"
+    assert hybrid.rollback().whole
+    assert (hybrid.splits(), hybrid.moved()) == ([], set())
+
+
+def test_a_bus_whose_hosts_cannot_be_asked_can_be_left_and_that_is_told(hybrid: Cloud) -> None:
+    for host in ("rtr1", "rtr2"):
+        hybrid.wire.fail(host, "read_router", HostError(host, "no route to host"))
+    assert hybrid.rollback().whole
+    assert (hybrid.splits(), hybrid.moved()) == ([], set())
+    assert [line for line in hybrid.told.lines if line.endswith("nobody tells of its bus, which is not waited for")]
+
+
+def test_a_broker_that_stopped_can_be_left(migrated: Cloud) -> None:
+    rabbitmq = migrated.world.hosts["msg1"].rabbitmq
+    assert rabbitmq is not None
+    rabbitmq["running"] = False
+    assert migrated.rollback().whole
+    assert migrated.splits() == []
+
+
+# What waits in old queues.
+
+
+def test_old_calls_are_refused_before_anything_is_touched(hybrid: Cloud) -> None:
+    hybrid.world.queues["nova"] = {"conductor": 2}
+    with pytest.raises(LeftoverMessages, match="nova/conductor: 2"):
+        hybrid.rollback()
+    assert (hybrid.world.acts, hybrid.run.state) == ([], "done")
+
+
+def test_old_calls_are_purged_on_request_before_servers_start(hybrid: Cloud) -> None:
+    hybrid.world.queues["nova"] = {"conductor": 2}
+    assert hybrid.rollback(purge_leftovers=True).whole
+    acts = [(verb, what) for verb, what, _ in hybrid.world.acts]
+    servers = [place for place, act in enumerate(acts) if act[1] == "nova-conductor"]
+    assert servers[1] < acts.index(("purge", "conductor")) < servers[2], "stopped twice, purged, started twice"
+    assert hybrid.splits() == []
+
+
+def test_calls_that_come_to_the_old_queues_meanwhile_leave_the_project_where_it_is(hybrid: Cloud) -> None:
+    hybrid.wire.meanwhile("ctl1", "apply_steps", lambda: hybrid.world.queues.update(nova={"conductor": 1}))
+    with pytest.raises(LeftoverMessages):
+        hybrid.rollback()
+    assert (hybrid.splits(), hybrid.run.state) == ([], "done")
+    assert hybrid.moved() == EVERYTHING
+    assert hybrid.rollback(purge_leftovers=True).whole
+
+
+def test_old_calls_are_purged_at_the_second_try_too(hybrid: Cloud) -> None:
+    hybrid.world.queues["nova"] = {"conductor": 2}
+    hybrid.wire.fail("msg1", "apply_steps", ConnectionLost("msg1", "session lost"), range(1, 2))
+    with pytest.raises(HostsFailed, match="session lost"):
+        hybrid.rollback(purge_leftovers=True)
+    with pytest.raises(LeftoverMessages):
+        hybrid.rollback()
+    assert hybrid.rollback(purge_leftovers=True).whole
+    assert hybrid.world.queues["nova"]["conductor"] == 0
+
+
+# Routers.
+
+
+def test_routers_outlive_a_rollback(hybrid: Cloud) -> None:
+    hybrid.rollback()
+    assert {hybrid.world.hosts[name].units["qdrouterd"].active for name in ("rtr1", "rtr2")} == {"active"}
+
+
+def test_routers_are_removed_on_request_after_a_rollback(hybrid: Cloud) -> None:
+    assert hybrid.rollback(remove_backends=True).whole
+    for name in ("rtr1", "rtr2"):
+        host = hybrid.world.hosts[name]
+        assert ("qdrouterd" in host.units, host.files) == (False, {})

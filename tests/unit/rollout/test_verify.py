@@ -14,7 +14,7 @@ def test_a_migrated_cloud_passes(cloud: Cloud) -> None:
 def test_a_host_whose_probe_cannot_run_makes_failing_checks_and_no_error(cloud: Cloud) -> None:
     cloud.migrate()
     for host in ("ctl1", "ctl2"):
-        cloud.world.fail(host, "probe_bus", HostError(host, "no such interpreter"))
+        cloud.wire.fail(host, "probe_bus", HostError(host, "no such interpreter"))
     checks = cloud.verify()
     assert {check.target for check in checks} == {"conductor@ctl1", "conductor@ctl2", "own topic"}
     assert {(check.ok, "no such interpreter" in check.detail) for check in checks} == {(False, True)}
