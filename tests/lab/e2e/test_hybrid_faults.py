@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -92,15 +91,13 @@ def test_a_router_that_exits_on_its_configuration_is_named_and_no_service_is_tou
 ) -> None:
     lab = undisturbed.lab
     lab.run("msg2", "systemctl stop qdrouterd", check=False)
-    taken = "import socket, time; s = socket.create_server(('', 31459)); print('taken', flush=True); time.sleep(900)"
-    squatter = lab.popen("msg2", ["python3", "-c", taken], stdout=subprocess.PIPE)
-    try:
-        assert squatter.stdout is not None
-        assert squatter.stdout.readline() == b"taken\n"
-        refused(lab, heat_to_routers, 3, "msg2", "qdrouterd", "31459")
-    finally:
-        squatter.kill()
-        squatter.wait()
+    directory = "/run/systemd/system/qdrouterd.service.d"
+    start = "ExecStart=/usr/sbin/qdrouterd -c /root/broken.conf"
+    lines = f"[Service]\\nUser=root\\nExecStart=\\n{start}\\n"
+    broken = f"printf 'nonsense {{\\n}}\\n' >/root/broken.conf; mkdir -p {directory}; printf '{lines}' >{directory}/broken.conf"
+    reload = "systemctl daemon-reload"
+    with changed(lab, "msg2", f"{broken}; {reload}", f"rm -r {directory} /root/broken.conf; {reload}"):
+        refused(lab, heat_to_routers, 3, "msg2", "qdrouterd.service is failed", "nonsense")
 
 
 def test_a_router_that_starts_and_lets_nobody_in_is_named_and_no_service_is_touched(
@@ -110,7 +107,7 @@ def test_a_router_that_starts_and_lets_nobody_in_is_named_and_no_service_is_touc
     plugin = "mv /usr/lib/$(uname -m)-linux-gnu/sasl2/libplain.so* /root/ && systemctl restart qdrouterd"
     back = "mv /root/libplain.so* /usr/lib/$(uname -m)-linux-gnu/sasl2/ && systemctl restart qdrouterd"
     with changed(lab, "msg2", plugin, back):
-        refused(lab, heat_to_routers, 3, "msg2", "PLAIN")
+        refused(lab, heat_to_routers, 3, "msg2", "the router is not ready")
 
 
 def test_a_missing_user_database_and_a_wrong_password_are_put_right_without_a_restart(
