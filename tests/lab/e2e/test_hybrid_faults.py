@@ -14,6 +14,7 @@ from tests.lab.e2e.test_faults import deaf_engine
 HEAT = "/etc/heat/heat.conf"
 SASLDB = "/var/lib/qdrouterd/qdrouterd.sasldb"
 PINNED = "Package: python3-pyngus\nPin: release *\nPin-Priority: -1\n"
+BROKEN = "[Service]\nUser=root\nExecStart=\nExecStart=/usr/sbin/qdrouterd -c /root/broken.conf\n"
 CAST = """
 import os, sys
 from oslo_config import cfg
@@ -92,11 +93,11 @@ def test_a_router_that_exits_on_its_configuration_is_named_and_no_service_is_tou
     lab = undisturbed.lab
     lab.run("msg2", "systemctl stop qdrouterd", check=False)
     directory = "/run/systemd/system/qdrouterd.service.d"
-    start = "ExecStart=/usr/sbin/qdrouterd -c /root/broken.conf"
-    lines = f"[Service]\\nUser=root\\nExecStart=\\n{start}\\n"
-    broken = f"printf 'nonsense {{\\n}}\\n' >/root/broken.conf; mkdir -p {directory}; printf '{lines}' >{directory}/broken.conf"
+    lab.run("msg2", f"mkdir -p {directory}")
+    lab.write("msg2", "/root/broken.conf", b"nonsense {\n}\n")
+    lab.write("msg2", f"{directory}/broken.conf", BROKEN.encode())
     reload = "systemctl daemon-reload"
-    with changed(lab, "msg2", f"{broken}; {reload}", f"rm -r {directory} /root/broken.conf; {reload}"):
+    with changed(lab, "msg2", reload, f"rm -r {directory} /root/broken.conf; {reload}"):
         refused(lab, heat_to_routers, 3, "msg2", "qdrouterd.service is failed", "nonsense")
 
 
