@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.main import run
+from deployer.errors import Interrupted
 
 PROGRAM = [sys.executable, "-c", "from deployer.cli.main import main; main()"]
 VERBS = ("plan", "migrate", "verify", "status", "rollback")
@@ -98,10 +99,10 @@ def test_the_help_names_every_exit_code_and_every_verb(capsys: pytest.CaptureFix
     ("verb", "words"),
     [
         ("plan", ["Exits 0", "2 when changes are pending", "Changes nothing"]),
-        ("migrate", ["--dry-run", "--diff", "goes back", "Ctrl-C"]),
+        ("migrate", ["--dry-run", "--diff", "--purge-leftovers", "--remove-backends", "goes back", "Ctrl-C"]),
         ("verify", ["Exits 3", "over the wire"]),
         ("status", ["Changes nothing"]),
-        ("rollback", ["--force", "Exits 6", "byte for byte"]),
+        ("rollback", ["--force", "--purge-leftovers", "--remove-backends", "Exits 6", "byte for byte"]),
     ],
 )
 def test_the_help_of_a_verb_teaches_it(verb: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +174,25 @@ def test_the_inventory_may_be_named_in_the_environment(
     monkeypatch.setenv("HYBRIDMSG_INVENTORY", str(inventory(WRONG)))
     assert run(["plan"]) == 1
     assert "controlers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["migrate", "rollback"])
+@pytest.mark.parametrize(
+    "given", [(), ("purge_leftovers",), ("remove_backends",), ("purge_leftovers", "remove_backends")]
+)
+def test_what_is_destroyed_on_the_way_is_what_was_asked_for(
+    verb: str, given: tuple[str, ...], inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, bool] = {}
+
+    def carried_out(*_words: object, **options: bool) -> None:
+        asked.update(options)
+        raise Interrupted
+
+    monkeypatch.setattr(f"deployer.rollout.{verb}.{verb}", carried_out)
+    options = [f"--{name.replace('_', '-')}" for name in given]
+    assert run(words(verb, inventory(away(1)), *options)) == 130
+    assert {name for name, wanted in asked.items() if wanted} == set(given)
 
 
 # A host that does not answer: the only hosts there are without a lab.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,28 @@ import pytest
 
 from deployer.errors import (
     ConfigurationError,
+    DrainTimeout,
     FileRefused,
     GateFailed,
     HostsFailed,
     HybridmsgError,
+    LeftoverMessages,
     Locked,
     Mistake,
     Silence,
     Unreachable,
 )
 from deployer.journal.runs import Run
+from deployer.model.secrets import Secret
+from deployer.plan.cells import CellMapping
 from deployer.plan.checks import Check
 from deployer.plan.observed import HostFacts
 from deployer.plan.planner import Plan, make_plan
 from deployer.plan.steps import Step
 from deployer.report import console, documents
-from deployer.rollout.outcome import Migration, Restored, Rollback, Status
-from tests.unit.plan import cloud
-from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, NOVA
+from deployer.rollout.outcome import Migration, Pause, Restored, Rollback, Status
+from tests.unit.plan import cloud, mesh
+from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, NOVA, RTR1, RTR2
 
 SITE = cloud.deployment(cloud.project("nova", CTL1, CTL2))
 BEFORE = f"[DEFAULT]\ntransport_url = {FOREIGN}\n[database]\nconnection = mysql://nova:canary-db@db/nova\n"
@@ -44,8 +49,25 @@ def done() -> Plan:
     return make_plan(SITE, cloud.after(before, make_plan(SITE, before).projects))
 
 
+def hybrid() -> Plan:
+    """The plan of moving nova to two new routers; one of its cells is on another bus and stays there."""
+    site = replace(
+        cloud.deployment(cloud.project("nova", CTL1, CTL2), qdrouterd=(RTR1, RTR2)),
+        router_password=Secret("canary-router"),
+    )
+    lacking = cloud.unit("nova-conductor", libraries=cloud.libraries(pyngus=False))
+    conf = f"{BEFORE}[api_database]\nconnection = mysql://nova:canary-db@db/nova_api\n"
+    found = {name: cloud.host(name, {NOVA: conf}, [lacking]) for name in ("ctl1", "ctl2")}
+    urls = {"cell1": FOREIGN, "cell2": "rabbit://x:canary-cell@10.7.7.7:5672/"}
+    cells = tuple(CellMapping(name, name, Secret(url)) for name, url in urls.items())
+    found["ctl1"] = replace(found["ctl1"], cells=cells)
+    return make_plan(site, {"msg1": cloud.broker(site), "rtr1": mesh.bare("rtr1"), "rtr2": mesh.bare("rtr2"), **found})
+
+
 PLAN = make_plan(SITE, facts())
+HYBRID = hybrid()
 RUN = Run("r1", "migrate", "ann@ops1", "2026-01-01T00:00:00+00:00", "/inv", "done", projects=["nova"])
+PAUSE = Pause("nova", 21.34, 2.06, ("nova-conductor on ctl2",))
 HOLDS = Check("nova", "rpc", "conductor@ctl1", ok=True, detail="pong", asked_from="ctl1", ms=12.4)
 SILENT = Check("nova", "rpc", "conductor@ctl2", ok=False, detail="[errno 111] refused by [/etc]", asked_from="ctl1")
 
@@ -71,9 +93,24 @@ def test_a_plan_says_what_happens_where_and_who_must_answer_then() -> None:
     found = through_json(documents.plan_document(PLAN))
     assert found["changed"]
     assert [wave["scope"] for wave in found["waves"]] == ["backend:rabbitmq"] * 2 + ["project:nova"] * 3
-    assert found["waves"][2]["hosts"] == {"ctl1": [f"write {NOVA}"], "ctl2": [f"write {NOVA}"]}
+    assert [wave["title"] for wave in found["waves"][2:]] == [
+        "nova: stop servers",
+        "nova: write configuration",
+        "nova: start servers",
+    ]
+    assert found["waves"][3]["hosts"] == {"ctl1": [f"write {NOVA}"], "ctl2": [f"write {NOVA}"]}
     assert [(one["host"], one["path"]) for one in found["files"]] == [("ctl1", NOVA), ("ctl2", NOVA)]
     assert [one["server"] for one in found["expected"]] == ["ctl1", "ctl2"]
+
+
+def test_a_plan_for_routers_says_what_becomes_of_them_of_cells_and_of_interpreters() -> None:
+    found = through_json(documents.plan_document(HYBRID))
+    scopes = list(dict.fromkeys(wave["scope"] for wave in found["waves"]))
+    assert scopes == ["backend:qdrouterd", "staging", "project:nova"]
+    assert "rtr2: + link to rtr1, cost 1" in found["routers"]
+    assert [line.partition(":")[0] for line in found["cells"]] == ["cell cell1", "cell cell2 stays on rabbit"]
+    staged = next(wave for wave in found["waves"] if wave["scope"] == "staging")
+    assert staged["hosts"]["ctl2"] == ["pyngus for /usr/bin/python3: the amqp driver needs it"]
 
 
 def test_a_plan_of_nothing_has_neither_waves_nor_files_but_still_its_servers() -> None:
@@ -83,9 +120,15 @@ def test_a_plan_of_nothing_has_neither_waves_nor_files_but_still_its_servers() -
 
 
 def test_a_migration_says_its_run_and_its_checks() -> None:
-    found = through_json(documents.migration_document(Migration(PLAN, RUN, [HOLDS])))
+    found = through_json(documents.migration_document(Migration(PLAN, RUN, [PAUSE], [HOLDS])))
     assert (found["changed"], found["run"]) == (True, "r1")
     assert found["checks"] == [HOLDS.record()]
+
+
+def test_a_migration_says_how_long_each_projects_callers_paused_and_what_was_killed() -> None:
+    found = through_json(documents.migration_document(Migration(PLAN, RUN, [PAUSE], [HOLDS])))
+    killed = ["nova-conductor on ctl2"]
+    assert found["pauses"] == [{"project": "nova", "seconds": 21.34, "draining": 2.06, "killed": killed}]
 
 
 def test_a_migration_that_found_nothing_to_do_has_no_run() -> None:
@@ -134,6 +177,8 @@ ERRORS: list[tuple[HybridmsgError, str, int, list[str]]] = [
         ["a: down", "b: locked by ann since t (run r). Wait for that run to end"],
     ),
     (HostsFailed({"a": Unreachable("a", "down")}), "HostsFailed", 4, ["a: down"]),
+    (DrainTimeout("nova", 60, ["queue conductor: 1 ready"]), "DrainTimeout", 3, []),
+    (LeftoverMessages("nova", {"nova/conductor": 3}), "LeftoverMessages", 3, []),
     (GateFailed("nova", [Silence("nova", "conductor@ctl1", "ctl1", "no answer")]), "GateFailed", 3, []),
 ]
 
@@ -151,8 +196,25 @@ def test_equal_work_on_several_hosts_is_shown_once(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert shown.count(f"write {NOVA}") == 1
     assert shown.count("--- /etc/nova/nova.conf") == 1
-    assert shown.count("ctl1, ctl2") == 2, "once for the wave, once for the diff"
+    assert shown.count("ctl1, ctl2") == 4, "once for each of three waves, once for the diff"
     assert "2 RPC servers must answer" in shown
+
+
+def test_a_plan_for_routers_shows_their_changes_and_the_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_plan(HYBRID, diff=False)
+    shown = capsys.readouterr().out
+    assert "routers: rtr1: + router, port 31459" in shown
+    assert "cell cell1: rabbit://stack:***@10.9.9.9:5672/ becomes amqp://nova:***@10.0.0.31:31459" in shown
+    assert "cell cell2 stays on rabbit://x:***@10.7.7.7:5672/" in shown
+
+
+def test_pauses_say_how_long_they_were_and_what_was_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_pauses([PAUSE, Pause("glance", 1.04, 0)])
+    lost = "had to be killed, with what they were executing: nova-conductor on ctl2"
+    assert capsys.readouterr().out.splitlines() == [
+        f"nova: its callers paused for 21.3 s, 2.1 s of it draining; {lost}",
+        "glance: its callers paused for 1.0 s, 0.0 s of it draining",
+    ]
 
 
 def test_a_section_in_a_diff_is_not_taken_for_a_style(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,13 +281,14 @@ def test_a_status_says_in_words_where_the_cloud_stands(
 
 SHOWN: list[Callable[[], None]] = [
     lambda: console.show_plan(PLAN, diff=True),
+    lambda: console.show_plan(HYBRID, diff=True),
     lambda: console.show_checks([HOLDS, SILENT], "Verification"),
     lambda: console.show_rollback(Rollback(RUN, [Restored("ctl1", NOVA, same=False, detail="x")], [SILENT])),
     lambda: console.show_status(Status(SITE, facts(), {}, plan=PLAN, last=RUN)),
 ]
 
 
-@pytest.mark.parametrize("show", SHOWN, ids=["plan", "checks", "rollback", "status"])
+@pytest.mark.parametrize("show", SHOWN, ids=["plan", "hybrid", "checks", "rollback", "status"])
 def test_a_pipe_gets_no_escape_codes_and_no_line_is_cut(
     show: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,7 +299,7 @@ def test_a_pipe_gets_no_escape_codes_and_no_line_is_cut(
     assert "…" not in shown
 
 
-@pytest.mark.parametrize("show", SHOWN, ids=["plan", "checks", "rollback", "status"])
+@pytest.mark.parametrize("show", SHOWN, ids=["plan", "hybrid", "checks", "rollback", "status"])
 def test_no_color_means_no_escape_codes_on_a_terminal_either(
     show: Callable[[], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,15 +313,17 @@ def test_no_color_means_no_escape_codes_on_a_terminal_either(
 
 def forms() -> dict[str, str]:
     """Every way in which a plan comes to light."""
-    waves = PLAN.waves()
+    waves = [*PLAN.waves(), *HYBRID.waves()]
     steps = [
         Step.of(intent, 1, wave.scope) for wave in waves for intents in wave.intents.values() for intent in intents
     ]
     edits = [edit for project in PLAN.projects for edit in project.edits.values()]
     return {
         "document": json.dumps(documents.plan_document(PLAN)),
-        "migration": json.dumps(documents.migration_document(Migration(PLAN, RUN, [HOLDS]))),
+        "document for routers": json.dumps(documents.plan_document(HYBRID)),
+        "migration": json.dumps(documents.migration_document(Migration(PLAN, RUN, [PAUSE], [HOLDS]))),
         "plan": repr(PLAN) + str(PLAN),
+        "plan for routers": repr(HYBRID) + str(HYBRID),
         "waves": repr(waves),
         "steps": repr(steps) + str(steps),
         "edits": repr(edits),
@@ -276,6 +341,7 @@ def test_no_form_of_a_plan_shows_a_password(form: str) -> None:
 
 def test_the_terminal_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     console.show_plan(PLAN, diff=True)
+    console.show_plan(HYBRID, diff=True)
     console.show_status(Status(SITE, facts(), {}, plan=PLAN))
     shown = capsys.readouterr().out
     assert "***" in shown

@@ -44,6 +44,19 @@ def test_only_the_owner_can_read_any_of_it_whatever_the_umask(store: RunStore, t
     assert len([path for path in made if path.is_file()]) == 2
 
 
+def test_what_was_kept_is_found_by_the_files_place(store: RunStore) -> None:
+    changed = run(files={"ctl1": {NOVA: file(NOVA, b"before").identity()}})
+    store.keep(changed, "ctl1", file(NOVA, b"before"))
+    assert store.kept(changed, "ctl1", NOVA) == b"before"
+
+
+@pytest.mark.parametrize(("host", "path"), [("ctl1", "/etc/other.conf"), ("ctl2", NOVA)], ids=["file", "host"])
+def test_of_a_file_that_the_run_did_not_change_nothing_was_kept(store: RunStore, host: str, path: str) -> None:
+    changed = run(files={"ctl1": {NOVA: file(NOVA, b"before").identity()}})
+    store.keep(changed, "ctl1", file(NOVA, b"before"))
+    assert store.kept(changed, host, path) is None
+
+
 def test_nobody_can_read_it_even_while_it_is_written_and_its_name_is_durable_too(
     store: RunStore, tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
