@@ -13,7 +13,6 @@ from tests.lab.contract.client import Actor, Client
 from tests.lab.contract.routers import Router, Routers, addresses, listener, mesh
 
 HOST = "contract"
-_PACKAGES = "qdrouterd sasl2-bin libsasl2-modules python3-qpid-proton"
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +21,8 @@ def routers(lab: Lab) -> Iterator[Routers]:
     if HOST in lab.hosts:
         lab.remove(HOST)
     lab.add_bare(HOST)
-    install = f"apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q {_PACKAGES}"
-    lab.run(HOST, f"({install}) </dev/null", timeout=180)
     host = Routers(lab, HOST)
+    host.install("qdrouterd", "sasl2-bin", "libsasl2-modules", "python3-qpid-proton")
     yield host
     lab.remove(HOST)
 

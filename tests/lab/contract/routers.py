@@ -79,6 +79,14 @@ class Routers:
         self.lab = lab
         self.host = host
 
+    def install(self, *packages: str) -> None:
+        """Install packages from the lab's repository; without fsync, for the host will not outlive the tests."""
+        script = """
+            export DEBIAN_FRONTEND=noninteractive
+            apt-get update -q && apt-get install -y -q -o Dpkg::Options::=--force-unsafe-io "$@"
+        """
+        self.lab.run(self.host, ["/bin/sh", "-c", script, "install", *packages], timeout=180)
+
     def prepare(self) -> None:
         """Make the users and what the configurations refer to."""
         self.lab.run(self.host, ["install", "-d", _DIRECTORY])

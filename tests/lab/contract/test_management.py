@@ -29,8 +29,36 @@ def test_the_router_tells_its_id_mode_and_version(alone: Client) -> None:
     assert row["version"]
 
 
-def test_a_router_alone_knows_itself(alone: Client) -> None:
-    assert [row["id"] for row in alone.rows("router.node", "id")] in ([], ["Alone"])
+def test_a_router_alone_tells_of_no_node(alone: Client) -> None:
+    assert alone.rows("router.node", "id") == []
+
+
+def test_what_is_configured_is_told_with_its_types(alone: Client) -> None:
+    names = ("name", "host", "port", "role", "cost", "authenticatePeer", "saslMechanisms", "idleTimeoutSeconds")
+    assert alone.rows("listener", *names, "requireSsl", "sslProfile") == [
+        {
+            "name": "port-21000",
+            "host": "127.0.0.1",
+            "port": "21000",
+            "role": "normal",
+            "cost": 1,
+            "authenticatePeer": True,
+            "saslMechanisms": "PLAIN",
+            "idleTimeoutSeconds": 16,
+            "requireSsl": False,
+            "sslProfile": None,
+        }
+    ]
+
+
+def test_every_module_of_the_log_is_told(alone: Client) -> None:
+    rows = {row["name"]: row["enable"] for row in alone.rows("log", "name", "enable")}
+    assert (rows["log/DEFAULT"], rows["log/SERVER"]) == ("info+", None)
+
+
+def test_a_query_for_an_unknown_attribute_or_type_is_refused(alone: Client) -> None:
+    assert alone.manage("QUERY", {"attributeNames": ["colour"]}, entityType="listener").status == 404
+    assert alone.manage("QUERY", {"attributeNames": []}, entityType="gateway").status == 400
 
 
 def test_a_connection_shows_container_user_host_and_role(alone: Client) -> None:

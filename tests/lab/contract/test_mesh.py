@@ -108,6 +108,21 @@ def test_a_connector_tells_that_it_is_connected(spread: list[Client]) -> None:
     assert spread[1].rows("connector", "name", "connectionStatus") == [{"name": "to-0", "connectionStatus": "SUCCESS"}]
 
 
+def test_what_only_a_dead_router_had_is_released_and_not_withheld(
+    ready: Routers, tree: list[Router], actor: Actor
+) -> None:
+    victim, survivor = Actor(ready.lab, ready.host), actor.connect(tree[1].url)
+    server = victim.connect(tree[2].url).subscribe(f"{RPC}/anycast/nova/doomed")
+    assert _seen(survivor, server.address)
+    ready.kill("tree-2")
+    assert eventually(lambda: survivor.send(server.address, "a", timeout=2) == ["released"], seconds=10)
+    assert _remote(survivor, server.address) == 1
+    ready.again("tree-2")
+    assert eventually(lambda: _hop(survivor, "Router.2") == "Router.0", seconds=15)
+    survivor.close()
+    victim.kill()
+
+
 def test_a_dead_hub_is_gone_round_and_its_return_is_noticed(ready: Routers, tree: list[Router], actor: Actor) -> None:
     clients = [actor.connect(router.url) for router in tree[1:]]
     server = clients[0].subscribe(f"{RPC}/unicast/nova/round")

@@ -56,8 +56,7 @@ os._exit(0)
 @pytest.fixture(scope="module")
 def oslo(ready: Routers) -> Routers:
     """The host with Debian's oslo.messaging and the driver's libraries."""
-    install = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q python3-oslo.messaging python3-pyngus"
-    ready.lab.run(ready.host, f"({install}) </dev/null", timeout=180)
+    ready.install("python3-oslo.messaging", "python3-pyngus")
     return ready
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,10 @@ class AddressTable:
         self._default = default
 
     def find(self, text: str) -> Address | str | None:
-        """Return the address that a text means, the id of the router it leads to, or None for no address at all."""
+        """Return the address that a text means, the id of the router it leads to, or None for no address at all.
+
+        An address that nobody uses is a new one each time, until somebody has it kept.
+        """
         path = text.removeprefix("amqp:").strip()
         if path.startswith("//"):  # amqp://HOST/ADDRESS
             path = path[2:].partition("/")[2]
@@ -74,18 +77,17 @@ class AddressTable:
         """Return the mobile addresses that have consumers here."""
         return sorted(one.name for one in self.known.values() if one.mobile and one.consumers)
 
-    def forget_unused(self, remote: Iterable[str]) -> None:
-        """Drop the addresses that nobody here or on the other routers uses."""
-        wanted = set(remote)
-        for key, one in list(self.known.items()):
-            if not (one.consumers or one.senders or one.service or one.name in wanted):
-                del self.known[key]
+    def keep(self, address: Address) -> None:
+        """Have it found from now on: it has a consumer, a sender or a service."""
+        self.known[address.key] = address
+
+    def release(self, address: Address) -> None:
+        """Forget it, unless it still has one of them."""
+        if not (address.consumers or address.senders or address.service):
+            self.known.pop(address.key, None)
 
     def _address(self, key: str) -> Address:
-        if key not in self.known:
-            mobile = key.startswith("M")
-            self.known[key] = Address(key, self._distribution(key[2:]) if mobile else "closest")
-        return self.known[key]
+        return self.known.get(key) or Address(key, self._distribution(key[2:]) if key.startswith("M") else "closest")
 
     def _distribution(self, name: str) -> str:
         # The longest prefix wins, and a prefix ends where a word of the address does.

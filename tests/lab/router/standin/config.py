@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .schema import DEFAULTS, REQUIRED, SECTIONS, SINGLETONS
+from .schema import DEFAULTS, MODULES, REQUIRED, SECTIONS, SINGLETONS
 
 _ENTITY = re.compile(r"([\w-]+)[ \t]*{[ \t]*$")
 _MAP = re.compile(r"([\w-]+)[ \t]*:[ \t]*{[ \t]*$")
@@ -54,6 +54,8 @@ def load(path: Path) -> list[Entity]:
     for singleton in SINGLETONS:
         if not any(entity.type == singleton for entity in entities):
             entities.append(make(singleton, {}, entities))
+    told = {entity.text("module") for entity in entities if entity.type == "log"}
+    entities += [make("log", {"module": module}, entities) for module in MODULES if module not in told]
     return sorted(entities, key=lambda entity: entity.type != "router")
 
 

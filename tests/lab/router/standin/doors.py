@@ -135,7 +135,7 @@ class Connector:
             return
         where = f"{self.entity.text('host')}:{self.entity.text('port')}"
         self._journal.info("SERVER", f"Connection to {where} failed: {reason or 'closed'}")
-        self.status, self.message = "FAILED", f"Connection to {where} failed: {reason or 'closed'}"
+        self.status, self.message = "CONNECTING", f"Connection to {where} failed: {reason or 'closed'}"
         self._peer = None
         self._timer.cancel()
         self._timer = self._loop.later(_RETRY_SECONDS, self._connect)

@@ -80,7 +80,7 @@ class Forwarder:
     def _closest(self, address: Address, message: Message, inbound: Inbound | None) -> int:
         if address.consumers:
             return self._serve(address, address.consumers[0], message, inbound)
-        remote = self._mesh.subscribers(address.name)
+        remote = [router_id for router_id in self._mesh.subscribers(address.name) if self._mesh.toward(router_id)]
         if not remote:
             return 0
         nearest = min(self._mesh.cost(router_id) for router_id in remote)

@@ -21,7 +21,8 @@ class Journal:
 
     def configure(self, entity: Entity) -> None:
         """Take a log section over; raises OSError when its file cannot be written."""
-        self._levels[entity.text("module")] = _enabled(entity.text("enable") or "info+")
+        if entity.text("enable"):
+            self._levels[entity.text("module")] = _enabled(entity.text("enable"))
         path = entity.text("outputFile")
         if entity.text("module") == "DEFAULT" and path and path != self._path:
             named = {"stderr": sys.stderr, "stdout": sys.stdout}

@@ -36,6 +36,7 @@ class Management:
         address = router.table.find("$management")
         if not isinstance(address, str) and address:
             address.service = self.receive
+            router.table.keep(address)
         self._operations: dict[str, Operation] = {
             "QUERY": self._query,
             "READ": self._read,
@@ -80,25 +81,30 @@ class Management:
 
     def _query(self, properties: Mapping[str, object], body: Mapping[str, object]) -> tuple[int, object]:
         type_ = _long(str(properties.get("entityType") or ""))
-        found = view.rows(self._router, type_) if type_ else self._everything()
+        found = self._rows(type_)
         wanted = body.get("attributeNames")
         names = [str(name) for name in wanted] if isinstance(wanted, list) and wanted else _all_names(found)
+        unknown = {*names} - view.attributes(type_, found) if type_ else set()
+        if unknown:
+            raise Refused(_NOT_FOUND, f"Unknown attributes {sorted(unknown)} for type {type_}.")
         start, count = int(str(properties.get("offset") or 0)), properties.get("count")
         chosen = found[start:] if count is None else found[start : start + int(str(count))]
         return _OK, {"attributeNames": names, "results": [[_plain(row.get(name)) for name in names] for row in chosen]}
 
-    def _everything(self) -> list[view.Row]:
-        operational = [LONG + name for name in ("connection", "router.link", "router.address", "router.node")]
-        return [row for type_ in [*ENTITY_TYPES.values(), *operational] for row in view.rows(self._router, type_)]
+    def _rows(self, type_: str) -> list[view.Row]:
+        if not type_:
+            return [row for known in view.TYPES for row in view.rows(self._router, known)]
+        try:
+            return view.rows(self._router, type_)
+        except KeyError:
+            raise Refused(_BAD_REQUEST, f"No such entity type '{type_}'") from None
 
     def _read(self, properties: Mapping[str, object], body: Mapping[str, object]) -> tuple[int, object]:
         del body
         return _OK, {name: _plain(value) for name, value in self._row(properties).items()}
 
     def _row(self, properties: Mapping[str, object]) -> view.Row:
-        type_ = _long(str(properties.get("type") or ""))
-        rows = view.rows(self._router, type_) if type_ else self._everything()
-        for row in rows:
+        for row in self._rows(_long(str(properties.get("type") or ""))):
             if _meant(row, properties):
                 return row
         raise Refused(_NOT_FOUND, f"No entity with {_asked(properties)}")
@@ -114,7 +120,7 @@ class Management:
         entity = make(short, attributes, self._router.entities)
         self._router.add(entity)
         self._router.journal.info("AGENT", f"Created {short} {entity.name}")
-        return _CREATED, dict(entity.attributes)
+        return _CREATED, view.told(self._router, entity)
 
     def _delete(self, properties: Mapping[str, object], body: Mapping[str, object]) -> tuple[int, object]:
         del body
@@ -146,7 +152,7 @@ class Management:
         changed = make("log", merged, others)
         self._router.entities.remove(entity)
         self._router.add(changed)
-        return _OK, dict(changed.attributes)
+        return _OK, view.told(self._router, changed)
 
 
 def _long(name: str) -> str:

@@ -68,6 +68,7 @@ class Mesh:
         self._journal = journal
         self._own = Record(router_id, time.time(), 0, {}, [])
         self._paths: dict[str, tuple[int, str]] = {}
+        self._costs: dict[str, int] = {}
         self._subscribers: dict[str, list[str]] = {}
         self._due = False
 
@@ -108,15 +109,15 @@ class Mesh:
         return self.neighbours.get(found[1]) if found else None
 
     def cost(self, router_id: str) -> int:
-        """Return what the way to a router costs; it must be reachable."""
-        return self._paths[router_id][0]
+        """Return what the way to a router costs, or did when there last was one."""
+        return self._costs.get(router_id, 0)
 
     def reachable(self) -> list[str]:
         """Return the routers there is a way to, nearest first."""
         return sorted(self._paths, key=lambda router_id: (self._paths[router_id][0], router_id))
 
     def subscribers(self, name: str) -> list[str]:
-        """Return the routers with consumers of a mobile address."""
+        """Return the routers with consumers of a mobile address; one that died counts until it is forgotten."""
         return self._subscribers.get(name, [])
 
     def remote_names(self) -> Iterable[str]:
@@ -130,6 +131,7 @@ class Mesh:
                 record.heard = time.monotonic()
             elif time.monotonic() - record.heard > _LINGER_SECONDS:
                 del self.records[router_id]
+                self._work_out()
 
     def _tell(self) -> None:
         self._due = False
@@ -147,8 +149,9 @@ class Mesh:
 
     def _work_out(self) -> None:
         self._paths = self._shortest()
+        self._costs.update({router_id: cost for router_id, (cost, _) in self._paths.items()})
         self._subscribers = {}
-        for router_id in self.reachable():
+        for router_id in self.records:
             for name in self.records[router_id].addresses:
                 self._subscribers.setdefault(name, []).append(router_id)
         self._changed()

@@ -78,7 +78,6 @@ class Protocol:
                 if self._wanted(link):
                     link.refill()
                     self._wake(link.peer)
-        self._table.forget_unused(self._mesh.remote_names())
 
     def _opened(self, peer: Peer, event: Event) -> None:
         connection, transport, side = event.connection, event.transport, peer.side
@@ -132,6 +131,7 @@ class Protocol:
             entry = InLink(link, peer, address if isinstance(address, Address) else None, text, peer.side.capacity)
             if entry.address:
                 entry.address.senders.append(entry)
+                self._table.keep(entry.address)
         self.ins[peer][link] = entry
         link.open()
         if self._wanted(entry):
@@ -149,6 +149,7 @@ class Protocol:
             address = found
         out = self.outs[peer][link] = OutLink(link, peer, address, self._wake)
         address.consumers.append(out)
+        self._table.keep(address)
         link.open()
         self._changed(address)
 
@@ -194,10 +195,12 @@ class Protocol:
             entry.alive = False
             if entry.address:
                 entry.address.senders.remove(entry)
+                self._table.release(entry.address)
         out = self.outs[peer].pop(link, None)
         if out:
             if out.address:
                 out.address.consumers.remove(out)
+                self._table.release(out.address)
                 if out.address.mobile:
                     self._mesh.announce()
             out.lose()

@@ -25,6 +25,7 @@ class Router:
 
     def __init__(self, entities: list[Entity], journal: Journal) -> None:
         self.entities: list[Entity] = []
+        self.running = False
         self.settings = next(entity for entity in entities if entity.type == "router")
         self.id = self.settings.text("id") or f"{socket.gethostname()}.{id(self):x}"
         self.loop = Loop()
@@ -43,13 +44,14 @@ class Router:
 
     def run(self) -> None:
         """Serve until the loop is stopped."""
+        self.running = True
         self._tick()
         self.loop.run(self._pump_dirty)
 
     def add(self, entity: Entity) -> None:
         """Bring an entity to life; raises OSError for an address that cannot be listened on, ConfigError."""
         if entity.type == "listener" and not entity.flag("http"):
-            self.listeners[entity.name] = self._listen(entity)
+            self._listen(entity)
         if entity.type == "connector":
             self.connectors[entity.name] = self._connect(entity)
         if entity.type == "address":
@@ -60,8 +62,9 @@ class Router:
 
     def remove(self, entity: Entity) -> None:
         """End an entity; raises ConfigError for one that stays as long as the router."""
-        if entity.type == "listener" and entity.name in self.listeners:
-            self.listeners.pop(entity.name).close()
+        if entity.type == "listener":
+            if listener := self.listeners.pop(entity.name, None):
+                listener.close()
         elif entity.type == "connector":
             self.connectors.pop(entity.name).close()
         elif entity.type == "address":
@@ -70,9 +73,18 @@ class Router:
             raise ConfigError(f"Operation 'DELETE' is not allowed for {entity.type}")
         self.entities.remove(entity)
 
-    def _listen(self, entity: Entity) -> Listener:
+    def _listen(self, entity: Entity) -> None:
         sasl = (self.settings.text("saslConfigDir"), self.settings.text("saslConfigName"))
-        return Listener(entity, self._profiles(), sasl, self.loop, self.journal, self._admit)
+        try:
+            listener = Listener(entity, self._profiles(), sasl, self.loop, self.journal, self._admit)
+        except OSError as error:
+            where = f"{entity.text('host')}:{entity.text('port')}"
+            self.journal.write("SERVER", "error", f"Listener error on {where}: {error.strerror}")
+            # One made while it runs is taken all the same: qdrouterd finds out after it has answered.
+            if not self.running:
+                raise
+        else:
+            self.listeners[entity.name] = listener
 
     def _connect(self, entity: Entity) -> Connector:
         secret = entity.text("saslPassword")

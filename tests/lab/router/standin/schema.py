@@ -13,10 +13,8 @@ Values = tuple[str, ...]
 _ROLE = ("normal", "inter-router", "route-container", "edge")
 _STRIP = ("in", "out", "both", "no")
 _DISTRIBUTION = ("multicast", "closest", "balanced", "unavailable")
-_MODULES = (
-    "ROUTER ROUTER_CORE ROUTER_HELLO ROUTER_LS ROUTER_MA MESSAGE SERVER AGENT AUTHSERVICE CONTAINER ERROR POLICY HTTP"
-    " CONN_MGR PYTHON PROTOCOL DEFAULT"
-)
+_MORE = "HTTP POLICY CONN_MGR PYTHON PROTOCOL ROUTER_LS AUTHSERVICE ERROR"
+MODULES = tuple(f"DEFAULT MESSAGE ROUTER_MA ROUTER_HELLO ROUTER SERVER CONTAINER ROUTER_CORE AGENT {_MORE}".split())
 _COMMON = "name=str host=str port=str sslProfile=str saslMechanisms=str cost=int maxFrameSize=int maxSessions=int \
 maxSessionFrames=int idleTimeoutSeconds=int linkCapacity=int messageLoggingComponents=str policyVhost=str \
 openProperties=map"
@@ -60,42 +58,35 @@ SECTIONS: Mapping[str, Mapping[str, str | Values]] = {
         " enableFallback=bool",
         distribution=_DISTRIBUTION,
     ),
-    "log": _kinds(
-        "name=str enable=str includeTimestamp=bool includeSource=bool outputFile=str", module=tuple(_MODULES.split())
-    ),
+    "log": _kinds("name=str enable=str includeTimestamp=bool includeSource=bool outputFile=str", module=MODULES),
     "policy": _kinds(
         "name=str maxConnections=int maxMessageSize=int enableVhostPolicy=bool enableVhostNamePatterns=bool"
         " policyDir=str defaultVhost=str"
     ),
 }
 
+_CONNECTION = {
+    "port": "amqp",
+    "role": "normal",
+    "cost": 1,
+    "maxFrameSize": 16384,
+    "maxSessions": 32768,
+    "idleTimeoutSeconds": 16,
+    "stripAnnotations": "both",
+    "messageLoggingComponents": "none",
+}
 DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "router": {"mode": "standalone", "defaultDistribution": "balanced", "saslConfigName": "qdrouterd"},
     "listener": {
+        **_CONNECTION,
+        **dict.fromkeys(("authenticatePeer", "requireSsl", "requireEncryption", "multiTenant", "http"), False),
+        **dict.fromkeys(("healthz", "metrics", "websockets"), True),
         "host": "",
-        "port": "amqp",
-        "role": "normal",
-        "cost": 1,
-        "authenticatePeer": False,
-        "requireSsl": False,
-        "requireEncryption": False,
-        "maxFrameSize": 16384,
-        "idleTimeoutSeconds": 16,
-        "stripAnnotations": "both",
-        "http": False,
+        "initialHandshakeTimeoutSeconds": 0,
     },
-    "connector": {
-        "host": "127.0.0.1",
-        "port": "amqp",
-        "role": "normal",
-        "cost": 1,
-        "verifyHostname": True,
-        "maxFrameSize": 16384,
-        "idleTimeoutSeconds": 16,
-        "stripAnnotations": "both",
-    },
+    "connector": {**_CONNECTION, "host": "127.0.0.1", "verifyHostname": True, "allowRedirect": True},
     "sslProfile": {},
-    "address": {"distribution": "balanced", "waypoint": False},
+    "address": {"distribution": "balanced", "waypoint": False, "ingressPhase": 0, "egressPhase": 0, "priority": -1},
     "log": {},
     "policy": {},
 }

@@ -5,18 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from proton import Delivery
+
 from . import VERSION
 from .config import Entity
 from .links import InLink, OutLink
 from .peer import Peer
 from .router import Router
-from .schema import ENTITY_TYPES, LONG
+from .schema import ENTITY_TYPES, LONG, SECTIONS
 
 Row = dict[str, object]
+_OPERATIONAL = {
+    "connection": "active adminStatus container dir host identity isAuthenticated isEncrypted name opened operStatus"
+    " properties protocol role sasl ssl type uptimeSeconds user",
+    "router.link": "acceptedCount adminStatus capacity connectionId creditAvailable deliveryCount"
+    " droppedPresettledCount identity linkDir linkName linkType modifiedCount name operStatus owningAddr"
+    " presettledCount rejectedCount releasedCount type undeliveredCount unsettledCount",
+    "router.address": "deliveriesEgress deliveriesIngress deliveriesTransit distribution identity inProcess key name"
+    " remoteCount remoteHostRouters subscriberCount type",
+    "router.node": "address cost id identity linkState name nextHop protocolVersion routerLink type",
+}
+TYPES = (*ENTITY_TYPES.values(), *(LONG + name for name in _OPERATIONAL))
+
+_OUTCOMES = {
+    int(state): name
+    for name, state in (
+        ("accepted", Delivery.ACCEPTED),
+        ("rejected", Delivery.REJECTED),
+        ("released", Delivery.RELEASED),
+        ("modified", Delivery.MODIFIED),
+    )
+}
 
 
 def rows(router: Router, type_: str) -> list[Row]:
-    """Return the entities of a type (its long name), each as its attributes."""
+    """Return the entities of a type (its long name), each as its attributes; KeyError for a type that is none."""
     makers = {
         LONG + "connection": _connections,
         LONG + "router.link": _links,
@@ -26,9 +49,19 @@ def rows(router: Router, type_: str) -> list[Row]:
     if type_ in makers:
         found = [*makers[type_](router)]
     else:
-        short = next((short for short, long in ENTITY_TYPES.items() if long == type_), "")
-        found = [_configured(router, entity) for entity in router.entities if entity.type == short]
+        short = {long: short for short, long in ENTITY_TYPES.items()}[type_]
+        found = [told(router, entity) for entity in router.entities if entity.type == short]
     return [{"type": type_} | row for row in found]
+
+
+def attributes(type_: str, found: list[Row]) -> set[str]:
+    """Return the names that a type's attributes have."""
+    known = {name for row in found for name in row} | {"identity", "name", "type"}
+    short = type_.removeprefix(LONG)
+    if short in _OPERATIONAL:
+        return known | {*_OPERATIONAL[short].split()}
+    section = next(name for name, long in ENTITY_TYPES.items() if long == type_)
+    return known | {*SECTIONS[section], "connectionStatus", "connectionMsg", "version"}
 
 
 def configured(router: Router, type_: str, name: str, identity: str) -> Entity | None:
@@ -44,19 +77,19 @@ def _identity(entity: Entity) -> str:
     if entity.type in ("listener", "connector"):
         words = [entity.text(attribute) for attribute in ("host", "port", "name")]
         return f"{entity.type}/{':'.join(word for word in words if word)}"
-    return entity.name if entity.type != "router" else "router/" + entity.text("id")
+    return f"sslProfile/{entity.name}" if entity.type == "sslProfile" else entity.name
 
 
-def _configured(router: Router, entity: Entity) -> Row:
-    row = {**entity.attributes, "identity": _identity(entity)}
+def told(router: Router, entity: Entity) -> Row:
+    """Return an entity of the configuration as management tells it."""
+    row = {**entity.attributes, "identity": _identity(entity), "type": ENTITY_TYPES[entity.type]}
     if entity.type == "router":
-        row |= {"id": router.id, "version": VERSION, "area": "0", "nodeCount": len(router.mesh.reachable()) + 1}
+        row |= {"id": router.id, "name": router.id, "identity": "1"}
+        row |= {"version": VERSION, "area": "0", "nodeCount": len(router.mesh.reachable())}
         row |= {"connectionCount": len(router.peers), "addrCount": len(router.table.known)}
     if entity.type == "connector":
         connector = router.connectors[entity.name]
         row |= {"connectionStatus": connector.status, "connectionMsg": connector.message}
-    if entity.type == "connector" and entity.text("saslPassword"):
-        row["saslPassword"] = "********"
     return row
 
 
@@ -129,6 +162,7 @@ def _link_out(out: OutLink) -> Row:
         "unsettledCount": out.unsettled,
         "deliveryCount": out.total,
         "presettledCount": out.presettled,
+        **{f"{name}Count": out.outcomes.get(state, 0) for state, name in _OUTCOMES.items()},
         "creditAvailable": out.link.credit,
     }
 
@@ -154,13 +188,14 @@ def _addresses(router: Router) -> Iterator[Row]:
 
 
 def _nodes(router: Router) -> Iterator[Row]:
+    if router.settings.text("mode") == "standalone":
+        return
     yield _node(router, router.id, {"nextHop": "(self)"})
     for number, router_id in enumerate(sorted(router.mesh.records)):
         hop = router.mesh.toward(router_id)
         # A neighbour is known by its link, a router further away by the next one on the way there.
-        way: Row = {}
+        way: Row = {"cost": router.mesh.cost(router_id)}
         if hop:
-            way = {"cost": router.mesh.cost(router_id)}
             way |= {"routerLink": number} if hop.id == router_id else {"nextHop": hop.id}
         yield _node(router, router_id, way)
 
