@@ -43,6 +43,11 @@ def cast_on_rabbitmq(lab: Lab, server: str = "") -> None:
     lab.run("ctl1", ["/usr/bin/python3", "-c", CAST, server], timeout=60)
 
 
+def router_pids(lab: Lab) -> list[str]:
+    """Return the process of each of the two routers: a restart changes it."""
+    return [lab.run(router, "systemctl show -P MainPID qdrouterd").stdout.strip() for router in ROUTERS]
+
+
 @contextmanager
 def changed(lab: Lab, host: str, act: str, back: str) -> Iterator[None]:
     """Change something on a host for the time of a test."""
@@ -117,7 +122,7 @@ def test_a_missing_user_database_and_a_wrong_password_are_put_right_without_a_re
     lab = undisturbed.lab
     hybridmsg(lab, "migrate", inventory=heat_to_routers.path)
     try:
-        pids = [lab.run(router, "systemctl show -P MainPID qdrouterd").stdout for router in ROUTERS]
+        pids = router_pids(lab)
         lab.run("msg1", f"printf wrong | saslpasswd2 -c -p -f {SASLDB} -u openstack heat")
         lab.run("msg2", f"rm {SASLDB}")
         code, document, _ = hybridmsg_ends(lab, "verify", inventory=heat_to_routers.path)
@@ -125,7 +130,7 @@ def test_a_missing_user_database_and_a_wrong_password_are_put_right_without_a_re
         assert (code, failed) == (3, set(ROUTERS))
         hybridmsg(lab, "migrate", inventory=heat_to_routers.path)
         assert hybridmsg(lab, "verify", inventory=heat_to_routers.path)["ok"] is True
-        assert [lab.run(router, "systemctl show -P MainPID qdrouterd").stdout for router in ROUTERS] == pids
+        assert router_pids(lab) == pids
     finally:
         hybridmsg(lab, "rollback", inventory=heat_to_routers.path)
 
@@ -248,13 +253,15 @@ def test_routers_that_are_in_use_are_not_removed(undisturbed_hybrid: Migrated) -
         hybridmsg_ends(lab, "rollback", inventory=inventory.path)
 
 
-def test_a_third_router_joins_without_a_restart_and_equal_costs_are_caught(undisturbed_hybrid: Migrated) -> None:
+def test_a_third_router_joins_and_leaves_without_a_restart_and_equal_costs_are_caught(
+    undisturbed_hybrid: Migrated,
+) -> None:
     lab = undisturbed_hybrid.lab
-    pids = [lab.run(router, "systemctl show -P MainPID qdrouterd").stdout for router in ROUTERS]
+    pids = router_pids(lab)
     three = Inventory(lab, "three-routers").change("hosts", msg3__groups=["rabbitmq", "qdrouterd"])
-    three.change("groups", controllers={"groups": []}).change("hosts", ctl1=None, ctl2=None)
+    three.change("groups", controllers={"groups": []}).change("hosts", ctl1=None, ctl2=None, tel1=None)
     hybridmsg(lab, "migrate", inventory=three.path)
-    assert [lab.run(router, "systemctl show -P MainPID qdrouterd").stdout for router in ROUTERS] == pids
+    assert router_pids(lab) == pids
     equal = "sed -i 's/cost: 3$/cost: 1/' /etc/qpid-dispatch/qdrouterd.conf && systemctl restart qdrouterd"
     lab.run("msg3", equal)
     code, document, _ = hybridmsg_ends(lab, "verify", inventory=three.path)
@@ -263,3 +270,6 @@ def test_a_third_router_joins_without_a_restart_and_equal_costs_are_caught(undis
     assert "2 times" in str(wrong[0]["detail"])
     hybridmsg(lab, "migrate", inventory=three.path)
     assert hybridmsg(lab, "verify", inventory=three.path)["ok"] is True
+    hybridmsg(lab, "migrate", "--remove-backends")
+    assert lab.run("msg3", "pgrep -x qdrouterd", check=False).returncode == 1
+    assert router_pids(lab) == pids
