@@ -31,8 +31,12 @@ class RpcBus:
 
     def is_on(self, bus: Transport) -> bool:
         """Whether it is this transport's, perhaps with other members: driver and vhost, and any host in common."""
-        ours = {host.lower() for host in bus.hosts}
-        return (self.driver, self.vhost) == (bus.driver, bus.vhost) and not ours.isdisjoint(self.hosts)
+        return self.is_same(RpcBus(bus.driver, tuple(host.lower() for host in bus.hosts), bus.vhost))
+
+    def is_same(self, other: RpcBus) -> bool:
+        """Whether both are one bus, perhaps with other members: driver and vhost, and any host in common."""
+        alike = (self.driver, self.vhost) == (other.driver, other.vhost)
+        return alike and not set(self.hosts).isdisjoint(other.hosts)
 
     def is_brokers(self, deployment: Deployment) -> bool:
         """Whether the deployment's RabbitMQ serves it, in whatever vhost."""
@@ -51,6 +55,21 @@ class RpcBus:
 def rpc_bus(ini: IniFile) -> RpcBus | None:
     """Return the bus that a service's file names for RPC, None when it names none that can be read."""
     return RpcBus.of(Secret(ini.get("DEFAULT", "transport_url") or ""))
+
+
+def router_user(ini: IniFile) -> str:
+    """Return the name that a service's file logs in to routers with, like nova@openstack; "" when it names no router.
+
+    The driver appends the realm to a plain name (_drivers/amqp1_driver/controller.py).
+    """
+    try:
+        url = TransportURL.parse(ini.get("DEFAULT", "transport_url") or "")
+    except ValueError:
+        return ""
+    if url.driver != "amqp":
+        return ""
+    realm = ini.get("oslo_messaging_amqp", "sasl_default_realm")
+    return f"{url.user}@{realm}" if realm and "@" not in url.user else url.user
 
 
 def rpc_topics(project: ProjectDeployment) -> tuple[str, ...]:

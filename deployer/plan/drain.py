@@ -36,14 +36,14 @@ def leftovers(read: Read) -> dict[str, int]:
     return {queue: messages for queue, messages in sorted(found.items()) if messages}
 
 
-def router_left(views: Iterable[RouterView], user: str, topics: Collection[str]) -> list[str]:
+def router_left(views: Iterable[RouterView], users: Collection[str], topics: Collection[str]) -> list[str]:
     """Return the callers of a project still attached, and what is in flight towards its servers, a line each.
 
     `views` are those of all routers: a server calls others too, on connections of its own, and these may lead
-    to another router. `user` is the project's, as routers know it: nova@openstack.
+    to another router. `users` are the project's, as routers know them: nova@openstack.
     """
     views = list(views)
-    own = {one.container: one for view in views for one in view.connections if one.openstack and one.user == user}
+    own = {one.container: one for view in views for one in view.connections if one.openstack and one.user in users}
     links = [link for view in views for link in view.links if link.container in own and _serves(link, topics)]
     servers = {_process(own[link.container]) for link in links}
     callers = {f"{_who(one)}: still attached" for one in own.values() if _process(one) not in servers}

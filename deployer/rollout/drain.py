@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages
+from deployer.ini import IniFile
 from deployer.model.deployment import ProjectDeployment
 from deployer.nornir_plugins.processor import Progress
-from deployer.plan.bus_today import RpcBus, rpc_bus, rpc_topics
+from deployer.plan.bus_today import RpcBus, router_user, rpc_bus, rpc_topics
 from deployer.plan.drain import leftovers, rabbit_left, router_left
 from deployer.plan.query import query
 from deployer.plan.router_config import UNIT as ROUTER_UNIT
@@ -36,11 +37,15 @@ class Drain:
     def wait(self, project: ProjectDeployment) -> None:
         """Wait until the bus that the project's files name is idle; raises DrainTimeout after `timeouts.drain`.
 
-        Its callers have stopped. A bus that no host of the inventory serves cannot be looked at, which is told.
+        Its callers have stopped. A bus that no host of the inventory serves, or that the files do not name legibly,
+        cannot be looked at, which is told.
         """
         limit = self._fleet.deployment.timeouts.drain
         began = time.monotonic()
-        for bus in sorted(self.buses(project), key=str):
+        buses = self.buses(project)
+        if not buses:
+            self._progress.event("", f"{project.name}: its files name no bus that can be read; nothing is waited for")
+        for bus in sorted(buses, key=str):
             left = max(limit - (time.monotonic() - began), 0)
             found: list[str] = Retrying(
                 retry=retry_if_result(bool),
@@ -53,12 +58,13 @@ class Drain:
 
     def buses(self, project: ProjectDeployment) -> set[RpcBus]:
         """Return the buses that the project's files, as last read, name for RPC; one that cannot be read names none."""
-        found = set()
+        return {bus for ini in self._files(project) if (bus := rpc_bus(ini)) is not None}
+
+    def _files(self, project: ProjectDeployment) -> Iterator[IniFile]:
         for host in project.hosts:
             # A rollback that overwrites such a file must get as far.
             with suppress(ConfigurationError):
-                found.add(rpc_bus(read_service_file(self._fleet.facts[host.name], project)))
-        return {bus for bus in found if bus is not None}
+                yield read_service_file(self._fleet.facts[host.name], project)
 
     def _in_flight(self, project: ProjectDeployment, bus: RpcBus) -> list[str]:
         serving = [host.name for host in bus.served_by(self._fleet.deployment)]
@@ -72,18 +78,18 @@ class Drain:
         if not routers:
             raise HostsFailed(errors)
         views = [facts.view for facts in routers.values() if facts.view]
-        if not views:
-            return self._untold(project, list(routers))
-        user = f"{project.user}@{self._fleet.deployment.router.realm}"
-        return router_left(views, user, rpc_topics(project))
-
-    def _untold(self, project: ProjectDeployment, routers: list[str]) -> list[str]:
-        """Return the routers that run and tell nothing; when none runs, nothing is in flight through them."""
-        facts = self._fleet.ask_facts({name: query([], [ROUTER_UNIT]) for name in routers})
-        running = [name for name in routers if facts[name].units[ROUTER_UNIT].running]
-        if not running:
+        silent = self._running(name for name, facts in routers.items() if not facts.view)
+        if not views and not silent:
             self._progress.event("", f"{project.name}: no router of its bus runs; nothing is waited for")
-        return [f"{name}: its router does not tell who is attached" for name in running]
+        told = f"its router does not tell who is attached. If it hangs: systemctl stop {ROUTER_UNIT}"
+        # As the files have it: the inventory may name another user, or realm, since.
+        users = {user for ini in self._files(project) if (user := router_user(ini))}
+        return [f"{name}: {told}" for name in silent] + router_left(views, users, rpc_topics(project))
+
+    def _running(self, routers: Iterable[str]) -> list[str]:
+        """Return the hosts whose router runs; through one that does not nothing is in flight."""
+        facts = self._fleet.ask_facts({name: query([], [ROUTER_UNIT]) for name in routers})
+        return [name for name, fact in facts.items() if fact.units[ROUTER_UNIT].running]
 
     def enter(self, project: ProjectDeployment, bus: RpcBus | None) -> tuple[Wave, ...]:
         """Return what empties the RPC queues that the project's servers would find on coming back to `bus`, if any do.
@@ -92,7 +98,11 @@ class Drain:
         """
         known = [self._fleet.facts.get(host.name) for host in self._fleet.deployment.rabbitmq]
         brokers = [facts.host for facts in known if facts and (facts.rabbitmq or {}).get("running")]
-        if bus is None or not bus.is_brokers(self._fleet.deployment) or self.buses(project) == {bus} or not brokers:
+        if bus is None or not bus.is_brokers(self._fleet.deployment) or not brokers:
+            return ()
+        today = self.buses(project)
+        # Who stays keeps what waits for a server that is away, such as a compute host in repair.
+        if today and all(one.is_same(bus) for one in today):
             return ()
         held = leftovers(self._read(project, bus.vhost, brokers)[-1])
         if not held:

@@ -4,7 +4,7 @@ import pytest
 
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
-from deployer.plan.bus_today import RpcBus, rpc_bus, rpc_topics
+from deployer.plan.bus_today import RpcBus, router_user, rpc_bus, rpc_topics
 from tests.unit.plan.cloud import CTL1, RTR1, RTR2, deployment, ini, project
 
 NOVA = project("nova", CTL1)
@@ -61,3 +61,23 @@ def test_every_topic_that_servers_take_work_from_counts() -> None:
     assert rpc_topics(NOVA) == ("conductor", "scheduler", "compute")
     assert rpc_topics(project("heat", CTL1)) == ("engine", "engine_worker", "heat-engine-listener")
     assert rpc_topics(project("glance", CTL1)) == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "user"),
+    [
+        ("amqp://nova:pw@a:1/nova", "nova@openstack"),
+        ("amqp://nova%40cloud:pw@a:1/nova", "nova@cloud"),
+        ("rabbit://nova:pw@a:1/nova", ""),
+        ("amqp://nova:pw@a:1,other:pw@b:1/nova", ""),
+        ("", ""),
+    ],
+    ids=["plain", "with its realm", "on RabbitMQ", "several users", "no URL"],
+)
+def test_the_user_on_routers_is_the_files_completed_by_the_files_realm(url: str, user: str) -> None:
+    text = f"[DEFAULT]\ntransport_url = {url}\n[oslo_messaging_amqp]\nsasl_default_realm = openstack\n"
+    assert router_user(ini(text)) == user
+
+
+def test_without_a_realm_a_plain_user_is_what_the_routers_see() -> None:
+    assert router_user(ini("[DEFAULT]\ntransport_url = amqp://nova:pw@a:1/nova\n")) == "nova"

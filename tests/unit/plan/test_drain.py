@@ -23,7 +23,7 @@ def queue(name: str, ready: int = 0, unacked: int = 0, consumers: int = 1) -> di
 
 
 def left(connections: list[Connection], links: list[Link]) -> list[str]:
-    return router_left([view(connections, links)], "nova@openstack", TOPICS)
+    return router_left([view(connections, links)], {"nova@openstack"}, TOPICS)
 
 
 @pytest.mark.parametrize("busy", [queue("conductor", ready=2), queue("conductor", unacked=1)])
@@ -66,7 +66,7 @@ def test_a_caller_that_is_still_attached_is_named_once() -> None:
 def test_a_servers_own_calls_over_another_router_do_not_make_it_a_caller() -> None:
     calling = view([service("nova-conductor", 7, number=2)])
     views = [view([CONDUCTOR], CONDUCTOR_LINKS), calling]
-    assert router_left(views, "nova@openstack", TOPICS) == []
+    assert router_left(views, {"nova@openstack"}, TOPICS) == []
 
 
 @pytest.mark.parametrize(

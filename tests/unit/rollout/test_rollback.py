@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -266,6 +267,15 @@ def test_at_the_drains_deadline_the_project_runs_on_on_the_new_bus_and_the_run_s
     hybrid.world.lingering.clear()
     assert hybrid.rollback().whole
     assert (hybrid.splits(), hybrid.moved()) == ([], set())
+
+
+def test_callers_are_known_by_the_user_in_their_files_also_when_the_inventory_names_another_now(hybrid: Cloud) -> None:
+    hybrid.deploy(RTR1, RTR2, drain=0)
+    renamed = [replace(one, user=f"{one.name}-2") for one in hybrid.deployment.projects]
+    hybrid.deployment = replace(hybrid.deployment, projects=tuple(renamed))
+    hybrid.world.lingering["ctl2", "nova-api"] = 1000
+    with pytest.raises(DrainTimeout, match=r"nova-api.*on ctl2: still attached"):
+        hybrid.rollback()
 
 
 def test_a_deadline_does_not_hide_that_an_earlier_project_is_split(hybrid: Cloud) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -66,6 +66,16 @@ def test_a_rollback_keeps_the_same_order(hybrid: Cloud) -> None:
     assert of_nova(hybrid) == BACK
 
 
+@pytest.mark.parametrize("verb", [Cloud.migrate, Cloud.rollback], ids=["migrate", "rollback"])
+def test_every_server_is_asked_before_callers_start(hybrid: Cloud, verb: Callable[[Cloud], object]) -> None:
+    if verb is Cloud.migrate:
+        hybrid.deploy()
+    verb(hybrid)
+    acts = [(act, what) for act, what, _ in hybrid.world.acts]
+    between = acts[acts.index(("start", "nova-conductor")) : acts.index(("start", "nova-api"))]
+    assert {("ask", "conductor@ctl1"), ("ask", "conductor@ctl2")} <= {*between}
+
+
 def test_files_and_cells_are_written_only_while_no_unit_of_the_project_runs_anywhere(standard: Cloud) -> None:
     standard.migrate()
     standard.rollback()
@@ -74,7 +84,7 @@ def test_files_and_cells_are_written_only_while_no_unit_of_the_project_runs_anyw
 
 def test_one_project_stands_still_at_a_time(cloud: Cloud) -> None:
     cloud.migrate()
-    projects = ["glance" if "glance" in what else "nova" for _, what, _ in cloud.world.acts]
+    projects = ["glance" if "glance" in what else "nova" for verb, what, _ in cloud.world.acts if verb != "ask"]
     assert [name for name, _ in groupby(projects)] == ["glance", "nova"]
 
 
@@ -205,20 +215,28 @@ def test_routers_that_do_not_run_are_not_waited_for(hybrid: Cloud, dead: tuple[s
     assert ("nova: no router of its bus runs; nothing is waited for" in hybrid.told.lines) == (len(dead) == 2)
 
 
+@pytest.mark.parametrize("mute", [("rtr2",), ("rtr1", "rtr2")], ids=["one of two", "both"])
 def test_routers_that_run_and_tell_nothing_are_not_taken_for_idle(
-    hybrid: Cloud, monkeypatch: pytest.MonkeyPatch
+    hybrid: Cloud, monkeypatch: pytest.MonkeyPatch, mute: tuple[str, ...]
 ) -> None:
     told = hybrid.wire.read_router
 
     def silent(host: FakeHost, **arguments: Any) -> Result:
         found: RouterFacts = told(host, **arguments).router  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
-        return Result(None, router=replace(found, view=None, problem="refused"))
+        return Result(None, router=replace(found, view=None, problem="refused") if host.name in mute else found)
 
     monkeypatch.setattr(hybrid.wire, "read_router", silent)
     hybrid.deploy(drain=0)
     with pytest.raises(DrainTimeout, match="rtr2: its router does not tell"):
         hybrid.migrate()
     assert hybrid.buses("nova") == {ROUTERS}
+
+
+def test_a_bus_that_no_file_names_is_not_waited_for_and_that_is_told(cloud: Cloud) -> None:
+    for name in CONTROLLERS:
+        cloud.world.hosts[name].files[NOVA] = b"[DEFAULT]\ntransport_url = rabbit://a:1@h1,b:2@h2/\n"
+    cloud.migrate()
+    assert "nova: its files name no bus that can be read; nothing is waited for" in cloud.told.lines
 
 
 def test_a_unit_that_had_to_be_killed_is_told_with_the_pause(cloud: Cloud) -> None:
@@ -264,6 +282,19 @@ def test_what_waits_where_nobody_moves_to_is_left_alone(standard: Cloud) -> None
     standard.world.queues["nova"] = {"compute.cmp9": 4}
     standard.migrate()
     assert standard.world.queues["nova"]["compute.cmp9"] == 4
+
+
+def test_what_waits_for_a_server_that_is_away_is_left_alone_where_only_members_of_the_bus_change(
+    standard: Cloud,
+) -> None:
+    standard.deploy()
+    for name in CONTROLLERS:
+        host = standard.world.hosts[name]
+        host.files[NOVA] = host.files[NOVA].replace(b"11:5672/", b"11:5672,nova:canary-nova@10.0.0.99:5672/")
+    standard.world.queues["nova"] = {"compute.cmp9": 4}
+    standard.migrate(purge_leftovers=True)
+    assert standard.world.queues["nova"]["compute.cmp9"] == 4
+    assert standard.run.projects == ["nova"]
 
 
 # What is not as planned any more.
