@@ -136,17 +136,19 @@ class HostsFailed(HybridmsgError):
 
 @dataclass(frozen=True)
 class Silence:
-    """Something that had to answer and did not: `target` like `conductor@ctl1`, with the last error seen."""
+    """Something that had to answer and did not: `target` like `conductor@ctl1`, with the last error seen.
+
+    `verb` says it of what is no RPC server: `router msg2` does not hold.
+    """
 
     project: str
     target: str
     asked_from: str
     error: str
+    verb: str = "does not answer"
 
     def __str__(self) -> str:
-        return (
-            f"{self.project}: {self.target} does not answer (asked from {self.asked_from or 'nowhere'}): {self.error}"
-        )
+        return f"{self.project}: {self.target} {self.verb} (asked from {self.asked_from or 'nowhere'}): {self.error}"
 
 
 class GateFailed(HybridmsgError):

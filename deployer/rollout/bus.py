@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -145,11 +146,7 @@ class Bus:
     @staticmethod
     def must_hold(project: str, checks: Sequence[Check]) -> None:
         """Raise GateFailed naming every check that does not hold."""
-        silent = [
-            Silence(check.project or project, check.target, check.asked_from, check.detail)
-            for check in checks
-            if not check.ok
-        ]
+        silent = [_silence(project, check) for check in checks if not check.ok]
         if silent:
             raise GateFailed(project, silent)
 
@@ -176,6 +173,12 @@ class Bus:
 
     def _runs(self, project: ProjectDeployment) -> bool:
         return any(active_units(project, self._fleet.facts[host.name]) for host in project.hosts)
+
+
+def _silence(project: str, check: Check) -> Silence:
+    found = Silence(check.project or project, check.target, check.asked_from, check.detail)
+    rpc = check.kind == "rpc"
+    return found if rpc else replace(found, target=f"{check.kind} {check.target}", verb="does not hold")
 
 
 def _unasked(server: RpcServer) -> Check:
