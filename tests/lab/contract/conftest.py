@@ -8,21 +8,30 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Lab
+from tests.lab import Lab, repository
 from tests.lab.contract.client import Actor, Client
 from tests.lab.contract.routers import Router, Routers, addresses, listener, mesh
 
 HOST = "contract"
+_TESTED = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which router the tests ran on: a run on the stand-in proves nothing about the real one by itself."""
+    if tested := config.stash.get(_TESTED, None):
+        terminalreporter.write_line(f"contract suite ran on: {tested}")
 
 
 @pytest.fixture(scope="session")
-def routers(lab: Lab) -> Iterator[Routers]:
+def routers(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Routers]:
     """A bare host with the package of the lab's repository: the stand-in's, or a real one's."""
     if HOST in lab.hosts:
         lab.remove(HOST)
     lab.add_bare(HOST)
     host = Routers(lab, HOST)
     host.install("qdrouterd", "sasl2-bin", "libsasl2-modules", "python3-qpid-proton")
+    version = lab.run(HOST, ["dpkg-query", "-f", "${Version}", "-W", "qdrouterd"]).stdout
+    request.config.stash[_TESTED] = f"{repository.router(lab.layout)} (package qdrouterd {version})"
     yield host
     lab.remove(HOST)
 

@@ -78,12 +78,13 @@ class Routers:
     def __init__(self, lab: Lab, host: str) -> None:
         self.lab = lab
         self.host = host
+        self._ports: dict[str, list[str]] = {}
 
     def install(self, *packages: str) -> None:
         """Install packages from the lab's repository; without fsync, for the host will not outlive the tests."""
         script = """
             export DEBIAN_FRONTEND=noninteractive
-            apt-get update -q && apt-get install -y -q -o Dpkg::Options::=--force-unsafe-io "$@"
+            apt-get update -q && apt-get install -y -q --no-install-recommends -o Dpkg::Options::=--force-unsafe-io "$@"
         """
         self.lab.run(self.host, ["/bin/sh", "-c", script, "install", *packages], timeout=180)
 
@@ -110,18 +111,18 @@ class Routers:
     def start(self, name: str, sections: Sequence[Section]) -> Router:
         """Start a router and wait until it listens on all its ports; clients use its first."""
         self.write(name, render([*sections, LOG]))
+        self._ports[name] = [str(body["port"]) for kind, body in sections if kind == "listener"]
         self.again(name)
-        ports = [str(body["port"]) for kind, body in sections if kind == "listener"]
-        done = self.lab.run(self.host, ["python3", "-c", _LISTENS, *ports], check=False)
+        return Router(name, int(self._ports[name][0]))
+
+    def again(self, name: str) -> None:
+        """Start a router on the configuration that it had, and wait until it listens."""
+        unit = ["systemd-run", "-q", f"--unit={unit_of(name)}", "-p", "User=qdrouterd", "--collect"]
+        self.lab.run(self.host, [*unit, "/usr/sbin/qdrouterd", "-c", f"{_DIRECTORY}/{name}.conf"])
+        done = self.lab.run(self.host, ["python3", "-c", _LISTENS, *self._ports[name]], check=False)
         if done.returncode:
             log = self.lab.run(self.host, f"journalctl -q --no-pager -n 20 -u {unit_of(name)}", check=False).stdout
             raise AssertionError(f"router {name}: {done.stderr}{log}")
-        return Router(name, int(ports[0]))
-
-    def again(self, name: str) -> None:
-        """Start a router on the configuration that it had."""
-        unit = ["systemd-run", "-q", f"--unit={unit_of(name)}", "-p", "User=qdrouterd", "--collect"]
-        self.lab.run(self.host, [*unit, "/usr/sbin/qdrouterd", "-c", f"{_DIRECTORY}/{name}.conf"])
 
     def kill(self, name: str) -> None:
         """End a router as a power cut does."""
