@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
-minimum_lab_tests=55
+minimum_lab_tests=165
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
 failed=()
