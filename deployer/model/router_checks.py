@@ -64,9 +64,15 @@ def _check_ports(files: InventoryFiles, settings: Settings, routers: Collection[
 
 
 def _check_users(files: InventoryFiles, users: Mapping[str, str], administrator: str) -> None:
+    owners: dict[str, str] = {}
     for project, user in users.items():
         where: KeyPath = ("data", "hybridmsg", "projects", project, "user")
-        if user == administrator:
+        owner = owners.setdefault(user, project)
+        if owner != project:
+            # Else a project would wait for the other's callers to leave, which never happens.
+            problem = f'"{user}" is the user of {owner} too, and routers tell projects apart by it. Give each its own'
+            files.defaults_file.refuse(where, problem)
+        elif user == administrator:
             problem = f'"{user}" is the routers\' administrator. Give the project, or qdrouterd.user, another name'
             files.defaults_file.refuse(where, problem)
         elif not _SASL_USER.fullmatch(user):

@@ -144,6 +144,14 @@ def test_a_projects_user_that_a_router_cannot_have(write: Write, user: str, word
     assert load_deployment(write(defaults=text)).projects[0].user == user
 
 
+def test_projects_with_one_user_cannot_be_told_apart_on_routers(write: Write) -> None:
+    text = settings("projects: {glance: {user: stack}, nova: {user: stack}}")
+
+    path = "defaults.data.hybridmsg.projects.nova.user"
+    both = hosts(ROUTER, "ctl2: {hostname: 10.0.0.4, groups: [glance]}\n")
+    check(write(both, defaults=text), "defaults.yaml", 5, path, '"stack" is the user of glance too')
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
