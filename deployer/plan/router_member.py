@@ -26,6 +26,7 @@ from deployer.plan.router_config import (
     sasl_configuration,
 )
 from deployer.plan.router_facts import RouterFacts, RouterView
+from deployer.plan.router_removal import is_ours
 
 _UNSEEN = RouterFacts(version=None, users=(), logins={}, view=None, problem="")
 _UNTOLD = frozenset({"saslPassword"})
@@ -111,6 +112,12 @@ class Router:
     def runs(self) -> bool:
         """Whether its unit runs, whatever the router in it does."""
         return self.installed and self.unit is not None and self.unit.running
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it runs for somebody else: its file was not written by us."""
+        conf = self.files[CONF]
+        return self.runs and conf.exists and not is_ours(conf)
 
     @property
     def view(self) -> RouterView | None:
@@ -201,6 +208,12 @@ def obstacles(deployment: Deployment, routers: Iterable[Router]) -> list[Mistake
     for router in routers:
         if router.unit is not None and router.unit.load == "masked":
             problem = f"{UNIT} is masked: run `systemctl unmask {UNIT}` there, or take the host out of the group"
+            found.append(Mistake(router.host.name, "", problem))
+        if router.is_foreign:
+            problem = (
+                f"its {UNIT} runs with a configuration that is not hybridmsg's, and somebody may be attached. Where "
+                f"nobody needs it, stop it (systemctl stop {UNIT}) and run again, or take the host out of the group"
+            )
             found.append(Mistake(router.host.name, "", problem))
         if not router.installed and (problem := _cannot_install(deployment, router)):
             found.append(Mistake(router.host.name, "", problem))

@@ -15,7 +15,7 @@ from deployer.plan.observed import FileFact, HostFacts, UnitFact
 from deployer.plan.router_config import CONF, PASSWORD, SASL_CONF, UNIT
 from deployer.plan.routers import plan_routers
 from deployer.plan.steps import Intent, Wave
-from tests.unit.plan.cloud import CTL1, project
+from tests.unit.plan.cloud import CTL1, file, project
 from tests.unit.plan.mesh import Facts, bare, carried_out, finished, router, sections, silent, site, with_entity
 
 TLS = RouterTls("/etc/pki/r.pem", "/etc/pki/r.key", "/etc/pki/ca.pem")
@@ -346,6 +346,14 @@ def test_a_host_that_cannot_install_it_is_named_unless_it_has_it() -> None:
 def test_a_package_of_the_other_kind_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"r0: takes no \.rpm packages.*must be a \.deb"):
         waves(site(1, package_file=Path("q.rpm")), {"r0": bare("r0")})
+
+
+def test_a_router_that_runs_for_somebody_else_is_named_and_one_that_does_not_run_is_taken_over() -> None:
+    facts = finished(site(2))
+    theirs = {**facts["r1"].files, CONF: file(CONF, b"router {\n    id: theirs\n}\n")}
+    with pytest.raises(ConfigurationError, match="r1: its qdrouterd runs with a configuration that is not"):
+        plan_routers(site(2), {**facts, "r1": replace(silent(facts["r1"]), files=theirs)})
+    assert plan_routers(site(2), {**facts, "r1": replace(silent(facts["r1"], "inactive"), files=theirs)}).waves
 
 
 def test_a_masked_unit_is_named() -> None:
