@@ -52,6 +52,19 @@ class RpcBus:
         return tuple(host for host in deployment.hosts.values() if host.address.lower() in self.hosts)
 
 
+def cut_off(bus: RpcBus, deployment: Deployment) -> tuple[Host, ...]:
+    """Return the bus's routers that leave the group and that those that stay would lose as soon as they change.
+
+    The others link to the hub, the first, which keeps no link of its own; and one that stays alone has no mesh.
+    """
+    serving = bus.served_by(deployment) if bus.driver == "amqp" else ()
+    leaving = tuple(host for host in serving if host not in deployment.qdrouterd)
+    if not deployment.qdrouterd or len(leaving) == len(serving):
+        return ()
+    alone = len(deployment.qdrouterd) == 1
+    return tuple(host for host in leaving if alone or host.address.lower() == bus.hosts[0])
+
+
 def rpc_bus(ini: IniFile) -> RpcBus | None:
     """Return the bus that a service's file names for RPC, None when it names none that can be read."""
     return RpcBus.of(Secret(ini.get("DEFAULT", "transport_url") or ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from deployer.errors import ConfigurationError, Mistake
@@ -10,7 +10,7 @@ from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.secrets import Secret
 from deployer.model.transports import Transport, resolve
 from deployer.plan import notify_bus
-from deployer.plan.bus_today import RpcBus, rpc_bus
+from deployer.plan.bus_today import RpcBus, cut_off, rpc_bus
 from deployer.plan.cell_moves import plan_cells
 from deployer.plan.clients import client_intents, client_obstacles
 from deployer.plan.expected import (
@@ -138,6 +138,7 @@ def obstacles(deployment: Deployment, facts: Facts) -> list[Mistake]:
         for mistake in (
             *(one for host in project.hosts for one in _mistakes(facts[host.name], project)),
             *client_obstacles(project, resolve(deployment, project), _of(project, facts)),
+            *_cut_off(deployment, project, _of(project, facts)),
         )
     ]
 
@@ -184,8 +185,9 @@ def _plan_project(
     edits = {fact.host: edit_service_file(fact, project, transports, buses) for fact in hosts}
     changed = {host: edit for host, edit in edits.items() if edit.changed}
     cells = plan_cells(deployment, project, transports.rpc, facts)
-    # RPC moves as a whole, also where a file is right already; so do cells, which services remember as they start.
-    whole = bool(cells.intents) or any(edit.rpc_moves for edit in changed.values())
+    # RPC moves as a whole, also where a file is right already; so do cells, which services remember as they start. And
+    # where a server stops, callers everywhere do: else its bus never becomes idle.
+    whole = bool(cells.intents) or any(edit.rpc_moves for edit in changed.values()) or _serves(project, hosts, changed)
     stopping = [fact for fact in hosts if whole or fact.host in changed]
     amqp = transports.rpc.driver == "amqp"
     return ProjectPlan(
@@ -200,6 +202,16 @@ def _plan_project(
         answering={fact.host: server_units(project, fact) for fact in stopping},
         servers=expected_servers(deployment, project, facts),
         timeout=deployment.timeouts.step,
+    )
+
+
+def _serves(project: ProjectDeployment, facts: Iterable[HostFacts], hosts: Collection[str]) -> bool:
+    """Whether a unit that answers RPC runs on any of these hosts."""
+    return any(
+        unit.name in server_units(project, fact)
+        for fact in facts
+        if fact.host in hosts
+        for unit in active_units(project, fact)
     )
 
 
@@ -221,6 +233,16 @@ def _seen(deployment: Deployment, project: ProjectDeployment, facts: Facts, toda
 
 def _of(project: ProjectDeployment, facts: Facts) -> list[HostFacts]:
     return [facts[host.name] for host in project.hosts]
+
+
+def _cut_off(deployment: Deployment, project: ProjectDeployment, facts: Iterable[HostFacts]) -> list[Mistake]:
+    files = (read_service_file(fact, project) for fact in facts if not _mistakes(fact, project))
+    hosts = dict.fromkeys(host for bus in filter(None, map(rpc_bus, files)) for host in cut_off(bus, deployment))
+    problem = (
+        f"leaves the group qdrouterd while {project.name} is on it, and would be cut off from the routers that stay. "
+        "Go back to RabbitMQ first: empty the group and migrate, then name the new routers"
+    )
+    return [Mistake(host.name, "", problem) for host in hosts]
 
 
 def _mistakes(facts: HostFacts, project: ProjectDeployment) -> list[Mistake]:

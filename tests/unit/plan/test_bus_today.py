@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from deployer.model.deployment import Host
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
-from deployer.plan.bus_today import RpcBus, router_user, rpc_bus, rpc_topics
+from deployer.plan.bus_today import RpcBus, cut_off, router_user, rpc_bus, rpc_topics
 from tests.unit.plan.cloud import CTL1, RTR1, RTR2, deployment, ini, project
 
 NOVA = project("nova", CTL1)
@@ -55,6 +58,38 @@ def test_a_bus_is_served_by_the_hosts_it_names_also_when_they_left_their_group()
     served = bus("amqp://nova:pw@10.0.0.31:31459,nova:pw@10.0.0.32:31459/nova").served_by(left)
     assert (left.qdrouterd, served) == ((), (RTR1, RTR2))
     assert bus("amqp://nova:pw@10.9.9.9:31459/nova").served_by(left) == ()
+
+
+RTR_NEW = Host("new", "10.0.0.39", 22, "deploy", ("qdrouterd",))
+R1, R2, R3 = (Host(f"r{number}", f"10.0.0.3{number}", 22, "deploy", ("qdrouterd",)) for number in (1, 2, 3))
+MESH = "amqp://n:p@10.0.0.31:1,n:p@10.0.0.32:1,n:p@10.0.0.33:1/nova"
+
+
+@pytest.mark.parametrize(
+    ("group", "lost"),
+    [
+        ((R1, R2, R3), ()),
+        ((R1, R2), ()),
+        ((R1, R3), ()),
+        ((R2, R3), (R1,)),
+        ((R1,), (R2, R3)),
+        ((R3,), (R1, R2)),
+        ((), ()),
+        ((RTR_NEW,), ()),
+    ],
+    ids=["none leaves", "the last", "one in between", "the hub", "the hub alone", "another alone", "all", "replaced"],
+)
+def test_who_leaves_a_mesh_is_cut_off_when_it_is_the_hub_or_leaves_one_alone(
+    group: tuple[Host, ...], lost: tuple[Host, ...]
+) -> None:
+    hosts = {host.name: host for host in (R1, R2, R3, RTR_NEW)}
+    site = replace(deployment(NOVA, qdrouterd=group), hosts=hosts)
+    assert cut_off(bus(MESH), site) == lost
+    assert cut_off(bus(MESH.replace("amqp", "rabbit")), site) == ()
+
+
+def test_a_router_whose_host_left_the_inventory_keeps_nobody_from_going_on() -> None:
+    assert cut_off(bus(MESH), deployment(NOVA, qdrouterd=(R2, R3))) == ()
 
 
 def test_every_topic_that_servers_take_work_from_counts() -> None:

@@ -90,18 +90,28 @@ def test_where_rpc_moves_a_host_that_needs_no_edit_stops_and_starts_too() -> Non
     assert list(nova.units) == ["ctl1", "ctl2"]
 
 
-def test_where_rpc_stays_only_hosts_with_an_edit_stop_and_start() -> None:
+def notifying_elsewhere(name: str) -> dict[str, HostFacts]:
+    """The cloud as planned, but for the notify URL in nova's file on one host."""
     facts = before()
     done = cloud.after(facts, plan_projects(SITE, facts))
-    content = done["ctl2"].files[NOVA].content
+    content = done[name].files[NOVA].content
     assert content is not None
     stale = content.reveal().replace(
         b"driver = messagingv2\ntransport_url = rabbit://nova:canary-nova",
         b"driver = messagingv2\ntransport_url = rabbit://nova:old",
     )
-    files = {**done["ctl2"].files, NOVA: cloud.file(NOVA, stale)}
-    nova = plan_projects(SITE, {**done, "ctl2": dataclasses.replace(done["ctl2"], files=files)})[1]
+    files = {**done[name].files, NOVA: cloud.file(NOVA, stale)}
+    return {**done, name: dataclasses.replace(done[name], files=files)}
+
+
+def test_where_rpc_stays_and_only_callers_stop_hosts_without_an_edit_run_on() -> None:
+    nova = plan_projects(SITE, notifying_elsewhere("ctl2"))[1]
     assert (list(nova.edits), list(nova.units), nova.moves) == (["ctl2"], ["ctl2"], False)
+
+
+def test_where_a_server_stops_callers_on_all_hosts_do_or_its_bus_would_never_become_idle() -> None:
+    nova = plan_projects(SITE, notifying_elsewhere("ctl1"))[1]
+    assert (list(nova.edits), list(nova.units), nova.moves) == (["ctl1"], ["ctl1", "ctl2"], False)
 
 
 def test_a_host_on_which_nothing_ran_is_written_and_nothing_of_it_starts() -> None:

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 from nornir.core.task import Result
 
-from deployer.errors import DrainTimeout, GateFailed, HostError, HostsFailed, LeftoverMessages, StalePlan, UndoFailed
+from deployer.errors import (
+    ConfigurationError,
+    DrainTimeout,
+    GateFailed,
+    HostError,
+    HostsFailed,
+    LeftoverMessages,
+    StalePlan,
+    UndoFailed,
+)
 from deployer.plan.bus_today import RpcBus
 from deployer.plan.router_facts import RouterFacts
 from tests.unit.plan.cloud import NOVA, RTR1, RTR2
@@ -314,6 +323,16 @@ def test_a_unit_that_did_not_run_is_not_started(cloud: Cloud) -> None:
     cloud.migrate()
     assert ("start", "nova-conductor", "ctl2") not in cloud.world.acts
     assert cloud.splits() == []
+
+
+# Routers that somebody needs.
+
+
+def test_routers_under_running_services_are_not_cut_off_from_each_other(hybrid: Cloud) -> None:
+    hybrid.deploy(RTR2)
+    with pytest.raises(ConfigurationError, match="rtr1: leaves the group qdrouterd while nova is on it"):
+        hybrid.migrate()
+    assert hybrid.world.acts == []
 
 
 # Routers that nobody needs any more.
