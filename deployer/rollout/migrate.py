@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deployer.errors import Interrupted, UndoFailed, UnfinishedRun
 from deployer.journal.runs import Run, RunStore
-from deployer.model.deployment import Deployment
+from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.checks import Check
 from deployer.plan.expected import unit_states
@@ -113,19 +113,27 @@ class _Rollout:
     def _undo(self, plan: ProjectPlan, cause: BaseException) -> None:
         """Put the whole project back on its old bus; work in flight on the new one has no time to end."""
         project = plan.project
-        hosts = [host.name for host in project.hosts]
         try:
             self._progress.event("", f"{cause}\n{project.name}: undoing what this run changed")
-            # A host that is gone must not keep the others, whose services stand still, from going back.
-            errors = ask_each(hosts, self._take_again)[1]
-            taken = [host for host in hosts if host not in errors]
-            journals, more = ask_each(taken, lambda names: read_journals(self._fleet, names, self._run.run))
-            carrier = undo_carrier(self._fleet, self._store, self._run)
-            undo = ProjectUndo(self._fleet, carrier, self._run.run, project, journals, errors=errors | more)
-            undo.carry_out(Hooks(answered=lambda: await_baseline(self._fleet, self._run, project)))
+            try:
+                self._go_back(project)
+            except (Interrupted, KeyboardInterrupt):
+                # Whoever stops a run wants it over, not his services stopped.
+                self._progress.event("", f"{project.name}: going back all the same; once more leaves it half way")
+                self._go_back(project)
         except BaseException as error:  # noqa: BLE001 - whatever it was, the project is split
             raise UndoFailed(project.name, cause, error) from cause
         self._run.projects.remove(project.name)
+
+    def _go_back(self, project: ProjectDeployment) -> None:
+        hosts = [host.name for host in project.hosts]
+        # A host that is gone must not keep the others, whose services stand still, from going back.
+        errors = ask_each(hosts, self._take_again)[1]
+        taken = [host for host in hosts if host not in errors]
+        journals, more = ask_each(taken, lambda names: read_journals(self._fleet, names, self._run.run))
+        carrier = undo_carrier(self._fleet, self._store, self._run)
+        undo = ProjectUndo(self._fleet, carrier, self._run.run, project, journals, errors=errors | more)
+        undo.carry_out(Hooks(answered=lambda: await_baseline(self._fleet, self._run, project)))
 
     def _take_again(self, hosts: list[str]) -> None:
         """Take hosts whose session may be lost; their agent finishes the step in hand first."""

@@ -89,6 +89,16 @@ def test_a_migration_that_fails_and_whose_undo_is_cut_off_is_made_whole_by_a_rol
     assert split > 0
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["before the request", "after it"])
+def test_ctrl_c_does_not_keep_a_migration_that_fails_from_putting_its_project_back(
+    new_cloud: NewCloud, ready: Cloud, *, late: bool
+) -> None:
+    ready.world.deaf.add(("conductor@ctl2", "10.0.0.31"))
+    for cloud, where in everywhere(new_cloud, ready, Cloud.migrate, CTRL_C, late=late):
+        assert not any(run.unfinished for run in cloud.store.runs()), where
+        assert cloud.splits() == [], where
+
+
 def test_a_rollback_that_is_cut_off_twice_ends_whole_the_third_time(new_cloud: NewCloud, hybrid: Cloud) -> None:
     def cut_off_halfway(cloud: Cloud) -> object:
         with suppress(KeyboardInterrupt):
