@@ -38,12 +38,18 @@ def subscription_checks(
 
 
 def old_bus_checks(
-    deployment: Deployment, projects: Iterable[ProjectDeployment], consumers: Sequence[Mapping[str, str]]
+    deployment: Deployment, projects: Iterable[ProjectDeployment], consumers: Sequence[Mapping[str, str]] | None
 ) -> list[Check]:
     """Return, for each of these projects, whose RPC is on routers, that nobody uses RabbitMQ for its RPC any more.
 
-    Whoever waits for replies there counts too, where the vhost is the project's alone.
+    Whoever waits for replies there counts too, where the vhost is the project's alone. `consumers` is None when no
+    broker tells.
     """
+    if consumers is None:
+        return [
+            Check(one.name, "old bus", "RPC on RabbitMQ", ok=False, detail="no broker tells", asked_from="rabbitmq")
+            for one in projects
+        ]
     found = []
     for project in projects:
         topics = rpc_topics(project)

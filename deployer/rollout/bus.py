@@ -109,8 +109,9 @@ class Bus:
         for project, servers in expected:
             checks += subscription_checks(project, servers, facts.values())
         states = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
-        consumers = [seen for state in states for seen in state.get("consumers", [])]
-        checks += old_bus_checks(deployment, deployment.projects, consumers)
+        told = [state["consumers"] for state in states if state.get("running")]
+        consumers = [seen for one in told for seen in one]
+        checks += old_bus_checks(deployment, deployment.projects, consumers if told else None)
         return checks + fanout_checks(deployment, ask_fanout(self._fleet))
 
     def gate_servers(self, plan: ProjectPlan, ran: Sequence[HostFacts], timeout: float) -> None:

@@ -84,6 +84,13 @@ def test_replies_count_only_where_the_vhost_is_the_projects_alone() -> None:
     assert all(one.ok for one in found)
 
 
+def test_brokers_that_do_not_tell_prove_nothing() -> None:
+    assert [(one.project, one.ok) for one in old_bus_checks(SITE, [NOVA, GLANCE], None)] == [
+        ("nova", False),
+        ("glance", False),
+    ]
+
+
 def test_fanout_that_arrives_exactly_once_is_one_check() -> None:
     pairs = tuple(FanoutPair(a, b, 1, 1) for a in ("10.0.0.31", "10.0.0.32") for b in ("10.0.0.31", "10.0.0.32"))
     [found] = fanout_checks(SITE, Fanout(5, pairs, True, ""))

@@ -49,6 +49,13 @@ def test_whoever_still_serves_rpc_on_rabbitmq_is_told(hybrid: Cloud) -> None:
     assert all(check.ok for check in hybrid.verify())
 
 
+def test_a_broker_that_does_not_run_proves_nobody_gone_from_the_old_bus(hybrid: Cloud) -> None:
+    rabbitmq = hybrid.world.hosts["msg1"].rabbitmq
+    assert rabbitmq is not None
+    rabbitmq["running"] = False
+    assert ("old bus", "nova") in [(check.kind, check.project) for check in hybrid.verify() if not check.ok]
+
+
 def test_a_dead_router_is_told(hybrid: Cloud) -> None:
     hybrid.world.hosts["rtr2"].units["qdrouterd"].active = "failed"
     assert ("router", "rtr2") in [(check.kind, check.target) for check in hybrid.verify() if not check.ok]
