@@ -7,7 +7,7 @@ restarted, the hub last, and the next one waits until the mesh is whole again: c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment
@@ -22,10 +22,14 @@ SCOPE = "backend:qdrouterd"
 
 @dataclass(frozen=True)
 class RouterPlan:
-    """`waves` are all that is to be done; `changes` has a line for people for each change of a router."""
+    """`waves` are all that is to be done; `changes` has a line for people for each change of a router.
+
+    `versions` is, by host, what each router that runs says it is.
+    """
 
     waves: tuple[Wave, ...]
     changes: tuple[str, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_routers(deployment: Deployment, facts: Mapping[str, HostFacts]) -> RouterPlan:
@@ -46,7 +50,13 @@ def plan_routers(deployment: Deployment, facts: Mapping[str, HostFacts]) -> Rout
     if len(routers) > 1 and any(wave.intents for wave in waves):
         waves.append(_await_mesh(deployment, routers))
     changes = tuple(line for router in routers for line in _describe(deployment, router))
-    return RouterPlan(tuple(wave for wave in waves if wave.intents), changes)
+    return RouterPlan(tuple(wave for wave in waves if wave.intents), changes, running_versions(deployment, facts))
+
+
+def running_versions(deployment: Deployment, facts: Mapping[str, HostFacts]) -> dict[str, str]:
+    """Return, by host, what each router that runs says it is; a stand-in says so there."""
+    routers = {host.name: facts[host.name].router for host in deployment.qdrouterd if host.name in facts}
+    return {name: one.view.version for name, one in routers.items() if one is not None and one.view is not None}
 
 
 def _install(deployment: Deployment, routers: Sequence[Router]) -> Wave:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from rich.console import Console
@@ -29,6 +29,7 @@ def console() -> Console:
 def show_plan(plan: Plan, *, diff: bool) -> None:
     """Print the waves in order and, with `diff`, each file's diff, equal diffs of several hosts once."""
     out = console()
+    _show_routers(plan.routers.versions)
     if not plan.changed:
         out.print("Nothing to do: every host is as the inventory says.")
         return
@@ -86,6 +87,12 @@ def show_rollback(done: Rollback) -> None:
         show_checks(done.checks, "Servers that answered before the run")
     same = sum(one.same for one in done.restored)
     out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers and routers stay.")
+    _show_routers(done.routers)
+
+
+def _show_routers(versions: Mapping[str, str]) -> None:
+    for host, version in versions.items():
+        console().print(f"{host}: its router is {version}", markup=False)
 
 
 def show_status(found: Status) -> None:
@@ -100,6 +107,7 @@ def show_status(found: Status) -> None:
         _row(table, host.name, host.address, ", ".join(host.groups), reachable, running)
     out = console()
     out.print(table)
+    _show_routers(found.routers)
     out.print(_pending(found), markup=False)
     last = found.last
     if last is None:

@@ -28,7 +28,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             for wave in plan.waves()
         ],
         "definitions": list(plan.brokers.definitions),
-        "routers": list(plan.routers.changes),
+        "routers": {"changes": list(plan.routers.changes), "versions": dict(plan.routers.versions)},
         "cells": [line for project in plan.projects for line in project.lines],
         "files": [
             {"host": host, "path": edit.path, "diff": edit.diff()}
@@ -63,6 +63,7 @@ def rollback_document(done: Rollback) -> dict[str, Any]:
         "run": done.run.run,
         "whole": done.whole,
         "restored": [one.__dict__ for one in done.restored],
+        "routers": done.routers,
         "checks": [check.record() for check in done.checks],
     }
 
@@ -76,6 +77,7 @@ def status_document(found: Status) -> dict[str, Any]:
             name: {"reachable": name in found.facts, "error": str(found.errors[name]) if name in found.errors else None}
             for name in found.deployment.hosts
         },
+        "routers": found.routers,
         "pending": found.plan.changed if found.plan else None,
         "problem": str(found.problem) if found.problem else None,
         "last_run": {key: getattr(found.last, key) for key in told} if found.last else None,

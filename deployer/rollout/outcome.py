@@ -10,6 +10,7 @@ from deployer.model.deployment import Deployment
 from deployer.plan.checks import Check
 from deployer.plan.observed import HostFacts
 from deployer.plan.planner import Plan
+from deployer.plan.routers import running_versions
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,15 @@ class Restored:
 
 @dataclass
 class Rollback:
-    """What a rollback did; `checks` holds an answer over the wire for every server that answered before the run."""
+    """What a rollback did; `checks` holds an answer over the wire for every server that answered before the run.
+
+    `routers` is, by host, what each router that it looked at says it is.
+    """
 
     run: Run
     restored: list[Restored] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    routers: dict[str, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -77,3 +82,8 @@ class Status:
     plan: Plan | None = None
     problem: HybridmsgError | None = None
     last: Run | None = None
+
+    @property
+    def routers(self) -> dict[str, str]:
+        """Return, by host, what each router that runs says it is."""
+        return running_versions(self.deployment, self.facts)

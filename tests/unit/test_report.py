@@ -107,7 +107,7 @@ def test_a_plan_for_routers_says_what_becomes_of_them_of_cells_and_of_interprete
     found = through_json(documents.plan_document(HYBRID))
     scopes = list(dict.fromkeys(wave["scope"] for wave in found["waves"]))
     assert scopes == ["backend:qdrouterd", "staging", "project:nova"]
-    assert "rtr2: + link to rtr1, cost 1" in found["routers"]
+    assert "rtr2: + link to rtr1, cost 1" in found["routers"]["changes"]
     assert [line.partition(":")[0] for line in found["cells"]] == ["cell cell1", "cell cell2 stays on rabbit"]
     staged = next(wave for wave in found["waves"] if wave["scope"] == "staging")
     assert staged["hosts"]["ctl2"] == ["pyngus for /usr/bin/python3: the amqp driver needs it"]
@@ -360,3 +360,11 @@ def test_the_wire_carries_what_the_repr_hides() -> None:
     intent = PLAN.projects[0].edits["ctl1"].intent()
     assert Step.of(intent, 7, "project:nova").wire()["args"]["content_b64"]
     assert Step.of(intent, 7, "project:nova").id == "0007"
+
+
+def test_a_stand_in_for_a_router_is_told_in_every_report(capsys: pytest.CaptureFixture[str]) -> None:
+    told = replace(HYBRID, routers=replace(HYBRID.routers, versions={"rtr1": "0.1 (stand-in)"}))
+    console.show_plan(told, diff=False)
+    console.show_rollback(Rollback(RUN, routers={"rtr1": "0.1 (stand-in)"}))
+    assert capsys.readouterr().out.count("rtr1: its router is 0.1 (stand-in)") == 2
+    assert through_json(documents.plan_document(told))["routers"]["versions"] == {"rtr1": "0.1 (stand-in)"}

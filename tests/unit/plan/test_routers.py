@@ -442,3 +442,14 @@ def test_a_router_at_an_ipv6_address_listens_there_and_on_its_loopback() -> None
 
     assert "    host: ::\n" in conf.reveal().decode()
     assert intents(waves(cloud, facts), "router.await")["r0"].args["host"] == "::1"
+
+
+def test_what_a_running_router_says_it_is_is_part_of_its_plan() -> None:
+    cloud = site(1)
+    facts = finished(cloud)
+    router = facts["r0"].router
+    assert router is not None
+    assert router.view is not None
+    standin = replace(router, view=replace(router.view, version="0.1 (stand-in)"))
+    told = plan_routers(cloud, {"r0": replace(facts["r0"], router=standin)})
+    assert told.versions == {"r0": "0.1 (stand-in)"}
