@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deployer.errors import Mistake
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.masking import mask
 from deployer.model.secrets import Secret
 from deployer.model.transport_url import TransportURL
 from deployer.model.transports import Transport
-from deployer.plan.bus_today import RpcBus
+from deployer.plan.bus_today import RpcBus, rpc_bus
 from deployer.plan.cells import CellMapping
 from deployer.plan.checks import Witness, witnesses
+from deployer.plan.expected import active_units
 from deployer.plan.observed import HostFacts
 from deployer.plan.service_file import read_service_file
 from deployer.plan.steps import Intent, Step
@@ -41,6 +43,29 @@ def cells_witness(project: ProjectDeployment, facts: Mapping[str, HostFacts]) ->
     hosts = [facts[host.name] for host in project.hosts]
     knowing = [fact for fact in hosts if read_service_file(fact, project).get("api_database", "connection")]
     return next(iter(witnesses(project, knowing)), None)
+
+
+def cell_obstacles(project: ProjectDeployment, rpc: Transport, facts: Mapping[str, HostFacts]) -> list[Mistake]:
+    """Return a mistake when RPC goes to `rpc` and nobody could read which mappings have to go along.
+
+    A project of which nothing runs is let through: nobody can be asked, and nothing is cut off. Raises
+    ConfigurationError when a file cannot be read.
+    """
+    hosts = [facts[host.name] for host in project.hosts]
+    buses = [rpc_bus(read_service_file(fact, project)) for fact in hosts]
+    stays = all(bus is not None and bus.is_on(rpc) for bus in buses)
+    runs = any(active_units(project, fact) for fact in hosts)
+    if not project.project.cells or stays or not runs:
+        return []
+    witness = cells_witness(project, facts)
+    if witness is not None and facts[witness.host].cells is not None:
+        return []
+    problem = (
+        "its RPC is to move, and nobody could read the cell mappings in its database: one that names today's bus would "
+        "be left behind, and the cell's services with it. Name, among the hosts of the group, one that has "
+        "[api_database] connection in its main file and a running unit of the project"
+    )
+    return [Mistake(project.name, "", problem)]
 
 
 def cells_request(project: ProjectDeployment, witness: Witness) -> dict[str, Any]:

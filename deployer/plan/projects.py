@@ -11,7 +11,7 @@ from deployer.model.secrets import Secret
 from deployer.model.transports import Transport, resolve
 from deployer.plan import notify_bus
 from deployer.plan.bus_today import RpcBus, cut_off, rpc_bus
-from deployer.plan.cell_moves import plan_cells
+from deployer.plan.cell_moves import cell_obstacles, plan_cells
 from deployer.plan.clients import client_intents, client_obstacles
 from deployer.plan.expected import (
     RpcServer,
@@ -139,6 +139,7 @@ def obstacles(deployment: Deployment, facts: Facts) -> list[Mistake]:
             *(one for host in project.hosts for one in _mistakes(facts[host.name], project)),
             *client_obstacles(project, resolve(deployment, project), _of(project, facts)),
             *_cut_off(deployment, project, _of(project, facts)),
+            *_unread_cells(deployment, project, facts),
         )
     ]
 
@@ -243,6 +244,13 @@ def _cut_off(deployment: Deployment, project: ProjectDeployment, facts: Iterable
         "Go back to RabbitMQ first: empty the group and migrate, then name the new routers"
     )
     return [Mistake(host.name, "", problem) for host in hosts]
+
+
+def _unread_cells(deployment: Deployment, project: ProjectDeployment, facts: Facts) -> list[Mistake]:
+    # A file that cannot be read is a mistake of its own: what it says of the bus is not known before.
+    if any(_mistakes(fact, project) for fact in _of(project, facts)):
+        return []
+    return cell_obstacles(project, resolve(deployment, project).rpc, facts)
 
 
 def _mistakes(facts: HostFacts, project: ProjectDeployment) -> list[Mistake]:

@@ -40,7 +40,9 @@ CANARIES = ("canary", "Y2FuYXJ5", "NhbmFye", "jYW5hcn")
 
 
 def facts(broker: HostFacts | None = None, nova: str = BEFORE) -> dict[str, HostFacts]:
-    hosts = {name: cloud.host(name, {NOVA: nova}, [cloud.unit("nova-conductor")]) for name in ("ctl1", "ctl2")}
+    conf = f"{nova}{cloud.API_DATABASE}"
+    hosts = {name: cloud.host(name, {NOVA: conf}, [cloud.unit("nova-conductor")]) for name in ("ctl1", "ctl2")}
+    hosts["ctl1"] = replace(hosts["ctl1"], cells=())
     return {"msg1": broker or cloud.bare(SITE), **hosts}
 
 
@@ -56,7 +58,7 @@ def hybrid() -> Plan:
         router_password=Secret("canary-router"),
     )
     lacking = cloud.unit("nova-conductor", libraries=cloud.libraries(pyngus=False))
-    conf = f"{BEFORE}[api_database]\nconnection = mysql://nova:canary-db@db/nova_api\n"
+    conf = f"{BEFORE}{cloud.API_DATABASE}"
     found = {name: cloud.host(name, {NOVA: conf}, [lacking]) for name in ("ctl1", "ctl2")}
     urls = {"cell1": FOREIGN, "cell2": "rabbit://x:canary-cell@10.7.7.7:5672/"}
     cells = tuple(CellMapping(name, name, Secret(url)) for name, url in urls.items())

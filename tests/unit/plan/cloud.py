@@ -33,6 +33,9 @@ GLANCE = "/etc/glance/glance-api.conf"
 NOVA = "/etc/nova/nova.conf"
 CEILOMETER = "/etc/ceilometer/ceilometer.conf"
 
+API_DATABASE = "[api_database]\nconnection = mysql://nova:canary-db@db/nova_api\n"
+"""What lets a nova host read and write the cell mappings."""
+
 FOREIGN = "rabbit://stack:canary-old@10.9.9.9:5672/"
 
 

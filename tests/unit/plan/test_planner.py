@@ -9,15 +9,15 @@ from deployer.model.secrets import Secret
 from deployer.plan.observed import HostFacts
 from deployer.plan.planner import make_plan
 from tests.unit.plan import cloud
-from tests.unit.plan.cloud import CTL1, GLANCE, NOVA
+from tests.unit.plan.cloud import API_DATABASE, CTL1, GLANCE, NOVA
 
 SITE = cloud.deployment(cloud.project("glance", CTL1), cloud.project("nova", CTL1))
 
 
 def before(broker: HostFacts | None = None) -> dict[str, HostFacts]:
     units = [cloud.unit("nova-conductor"), cloud.unit("glance-api")]
-    services = cloud.host("ctl1", {NOVA: "[DEFAULT]\n", GLANCE: "[DEFAULT]\n"}, units)
-    return {"msg1": broker or cloud.broker(SITE), "ctl1": services}
+    services = cloud.host("ctl1", {NOVA: f"[DEFAULT]\n{API_DATABASE}", GLANCE: "[DEFAULT]\n"}, units)
+    return {"msg1": broker or cloud.broker(SITE), "ctl1": dataclasses.replace(services, cells=())}
 
 
 def test_a_cloud_as_its_inventory_says_has_an_empty_plan() -> None:

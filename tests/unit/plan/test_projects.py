@@ -13,7 +13,7 @@ from deployer.plan.observed import HostFacts
 from deployer.plan.projects import notify_urls, notifying_over_ours, plan_projects
 from deployer.plan.steps import Wave
 from tests.unit.plan import cloud
-from tests.unit.plan.cloud import CEILOMETER, CTL1, CTL2, FOREIGN, GLANCE, MSG1, NOVA, RTR1, TEL1
+from tests.unit.plan.cloud import API_DATABASE, CEILOMETER, CTL1, CTL2, FOREIGN, GLANCE, MSG1, NOVA, RTR1, TEL1
 
 SITE = cloud.deployment(
     cloud.project("glance", CTL1, CTL2), cloud.project("nova", CTL1, CTL2), cloud.project("ceilometer", TEL1)
@@ -25,10 +25,10 @@ def before(site: Deployment = SITE, nova: str = "[DEFAULT]\n") -> dict[str, Host
     """Two controllers and a telemetry host on which everything of the catalogue's simplest cloud runs."""
     running = [cloud.unit(name) for name in ("nova-api", "nova-scheduler", "nova-conductor", "glance-api")]
     stopped = [cloud.unit("nova-compute", "inactive"), cloud.unit("nova-novncproxy", "failed")]
-    files = {NOVA: nova, GLANCE: "[DEFAULT]\n"}
+    files = {NOVA: f"{nova}{API_DATABASE}", GLANCE: "[DEFAULT]\n"}
     return {
         "msg1": cloud.broker(site),
-        "ctl1": cloud.host("ctl1", files, [*running, *stopped]),
+        "ctl1": dataclasses.replace(cloud.host("ctl1", files, [*running, *stopped]), cells=()),
         "ctl2": cloud.host("ctl2", files, [cloud.unit("nova-api")]),
         "tel1": cloud.host("tel1", {CEILOMETER: "[DEFAULT]\n"}, [cloud.unit("ceilometer-agent-notification")]),
     }
@@ -184,11 +184,10 @@ def test_an_interpreter_without_the_driver_stands_in_the_way_before_anything_is_
 
 
 CELL = CellMapping("11111111-0000-0000-0000-000000000000", "cell1", Secret(cloud.url(SITE, "nova")))
-API_DATABASE = "[DEFAULT]\n[api_database]\nconnection = mysql://\n"
 
 
 def test_cells_move_between_the_stop_of_the_last_server_and_the_start_of_the_first() -> None:
-    facts = before(nova=API_DATABASE)
+    facts = before()
     facts = cloud.after(facts, plan_projects(SITE, facts))
     facts |= {"ctl1": dataclasses.replace(facts["ctl1"], cells=(CELL,)), "rtr1": cloud.host("rtr1", {})}
     titles = [wave.title for wave in plan_projects(HYBRID, facts)[1].switch_waves()]
@@ -201,7 +200,7 @@ def test_cells_move_between_the_stop_of_the_last_server_and_the_start_of_the_fir
 
 
 def test_cells_left_behind_by_an_interrupted_run_take_the_whole_project_through_a_switch() -> None:
-    facts = before(nova=API_DATABASE)
+    facts = before()
     facts |= {"ctl1": dataclasses.replace(facts["ctl1"], cells=(CELL,)), "rtr1": cloud.host("rtr1", {})}
     facts = cloud.after(facts, plan_projects(HYBRID, facts))
     nova = plan_projects(HYBRID, facts)[1]
@@ -212,6 +211,43 @@ def test_cells_left_behind_by_an_interrupted_run_take_the_whole_project_through_
         ["ctl1", "ctl2"],
     )
     assert nova.lines
+
+
+def silent_on_cells(*, api_database: bool, runs: bool = True, cells: bool = False) -> dict[str, HostFacts]:
+    """The cloud before any change, where nova's mappings were not read."""
+    text = f"[DEFAULT]\n{API_DATABASE}" if api_database else "[DEFAULT]\n"
+    units = [cloud.unit("nova-conductor")] if runs else []
+    hosts = {name: cloud.host(name, {NOVA: text, GLANCE: "[DEFAULT]\n"}, units) for name in ("ctl1", "ctl2")}
+    hosts["ctl1"] = dataclasses.replace(hosts["ctl1"], cells=() if cells else None)
+    return {**before(), **hosts}
+
+
+@pytest.mark.parametrize("api_database", [False, True], ids=["nobody knows the database", "nobody read it"])
+def test_nova_does_not_move_while_nobody_could_read_its_cell_mappings(*, api_database: bool) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        plan_projects(SITE, silent_on_cells(api_database=api_database))
+    [mistake] = caught.value.mistakes
+    assert mistake.file == "nova"
+    assert "[api_database] connection" in mistake.problem
+
+
+def test_nova_moves_once_its_mappings_were_read_or_where_nothing_of_it_runs() -> None:
+    read = silent_on_cells(api_database=True, cells=True)
+    idle = silent_on_cells(api_database=False, runs=False)
+    assert [plan_projects(SITE, facts)[1].moves for facts in (read, idle)] == [True, True]
+
+
+def test_nova_that_stays_on_its_bus_needs_no_one_to_read_its_mappings() -> None:
+    facts = cloud.after(before(), plan_projects(SITE, before()))
+    facts["ctl1"] = dataclasses.replace(facts["ctl1"], cells=None)
+    assert not plan_projects(SITE, facts)[1].moves
+
+
+def test_a_file_that_cannot_be_read_is_named_and_not_the_mappings_too() -> None:
+    facts = {**silent_on_cells(api_database=False), "ctl2": cloud.host("ctl2", {NOVA: None, GLANCE: "[DEFAULT]\n"})}
+    with pytest.raises(ConfigurationError) as caught:
+        plan_projects(SITE, facts)
+    assert [one.file for one in caught.value.mistakes] == [f"ctl2: {NOVA}"]
 
 
 def test_the_listener_hears_what_stays_on_a_bus_of_its_own_and_what_comes_to_ours() -> None:

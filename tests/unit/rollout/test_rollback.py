@@ -16,7 +16,7 @@ from deployer.errors import (
     StalePlan,
 )
 from tests.unit.plan.cloud import FOREIGN, NOVA, RTR1, RTR2
-from tests.unit.rollout.conftest import CELL1, EVERYTHING, Cloud
+from tests.unit.rollout.conftest import API_DATABASE, CELL1, EVERYTHING, Cloud
 from tests.unit.rollout.fake_host import FakeUnit
 
 BOTH = ("ctl1", "ctl2")
@@ -247,7 +247,7 @@ def test_a_server_that_answered_before_and_is_silent_afterwards_makes_the_rollba
 
 def test_a_rollback_asks_nobody_where_nobody_answered_before(cloud: Cloud) -> None:
     for host in BOTH:
-        cloud.world.write(host, NOVA, b"[DEFAULT]\n")
+        cloud.world.write(host, NOVA, b"[DEFAULT]\n" + API_DATABASE)
     cloud.migrate()
     done = cloud.rollback()
     assert done.checks == []

@@ -23,7 +23,7 @@ from deployer.errors import (
 from deployer.plan.bus_today import RpcBus
 from deployer.plan.router_facts import RouterFacts
 from tests.unit.plan.cloud import NOVA, RTR1, RTR2
-from tests.unit.rollout.conftest import CONTROLLERS, Cloud
+from tests.unit.rollout.conftest import API_DATABASE, CONTROLLERS, Cloud
 from tests.unit.rollout.fake_host import FakeHost, FakeUnit
 
 ROUTERS = RpcBus("amqp", ("10.0.0.31", "10.0.0.32"), "nova")
@@ -242,8 +242,9 @@ def test_routers_that_run_and_tell_nothing_are_not_taken_for_idle(
 
 
 def test_a_bus_that_no_file_names_is_not_waited_for_and_that_is_told(cloud: Cloud) -> None:
+    unread = b"[DEFAULT]\ntransport_url = rabbit://a:1@h1,b:2@h2/\n"
     for name in CONTROLLERS:
-        cloud.world.hosts[name].files[NOVA] = b"[DEFAULT]\ntransport_url = rabbit://a:1@h1,b:2@h2/\n"
+        cloud.world.hosts[name].files[NOVA] = unread + API_DATABASE
     cloud.migrate()
     assert "nova: its files name no bus that can be read; nothing is waited for" in cloud.told.lines
 
