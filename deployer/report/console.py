@@ -87,6 +87,8 @@ def show_rollback(done: Rollback) -> None:
         show_checks(done.checks, "Servers that answered before the run")
     same = sum(one.same for one in done.restored)
     out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers and routers stay.")
+    if done.killed:
+        out.print(f"Had to be killed, with what they were executing: {', '.join(done.killed)}", markup=False)
     _show_routers(done.routers)
 
 

@@ -63,6 +63,7 @@ def rollback_document(done: Rollback) -> dict[str, Any]:
         "run": done.run.run,
         "whole": done.whole,
         "restored": [one.__dict__ for one in done.restored],
+        "killed": done.killed,
         "routers": done.routers,
         "checks": [check.record() for check in done.checks],
     }

@@ -25,7 +25,7 @@ from deployer.plan.expected import RpcServer, active_units, unit_states
 from deployer.plan.observed import HostFacts
 from deployer.plan.projects import ProjectPlan, notifying_over_ours
 from deployer.plan.router_checks import fanout_checks, old_bus_checks, router_checks, subscription_checks
-from deployer.rollout.fleet import Fleet
+from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.routers import ask_fanout
 from tasks.probe import probe_bus
 
@@ -104,7 +104,10 @@ class Bus:
         deployment = self._fleet.deployment
         if not deployment.qdrouterd:
             return []
-        facts = self._fleet.observe({*deployment.qdrouterd, *deployment.rabbitmq})
+        hosts = {host.name: host for host in (*deployment.qdrouterd, *deployment.rabbitmq)}
+        facts, errors = ask_each(hosts, lambda names: self._fleet.observe([hosts[name] for name in names]))
+        if errors:
+            return [Check("", "router", name, False, str(error), "") for name, error in errors.items()]
         checks = router_checks(deployment, facts)
         for project, servers in expected:
             checks += subscription_checks(project, servers, facts.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -76,6 +76,11 @@ class Carrier:
             )
             for own in steps.values()
         )
+
+
+def killed_units(done: Iterable[Done]) -> list[str]:
+    """Return the units that had to be killed, like `heat-engine on ctl1`: what they were executing is lost."""
+    return [f"{one.step.args['unit']} on {one.host}" for one in done if one.after.get("killed")]
 
 
 def undo_carrier(fleet: Fleet, store: RunStore, run: Run) -> Carrier:

@@ -33,6 +33,7 @@ class Drain:
 
     def __init__(self, fleet: Fleet, progress: Progress, *, purge: bool) -> None:
         self._fleet, self._progress, self._purge = fleet, progress, purge
+        self._lost: set[str] = set()
 
     def wait(self, project: ProjectDeployment) -> None:
         """Wait until the bus that the project's files name is idle; raises DrainTimeout after `timeouts.drain`.
@@ -77,6 +78,9 @@ class Drain:
         routers, errors = ask_each(serving, self._fleet.ask_routers)
         if not routers:
             raise HostsFailed(errors)
+        for name in errors.keys() - self._lost:
+            self._lost.add(name)
+            self._progress.event("", f"{project.name}: {errors[name]}; who is attached to its router is not known")
         views = [facts.view for facts in routers.values() if facts.view]
         silent = self._running(name for name, facts in routers.items() if not facts.view)
         if not views and not silent:
@@ -91,28 +95,46 @@ class Drain:
         facts = self._fleet.ask_facts({name: query([], [ROUTER_UNIT]) for name in routers})
         return [name for name, fact in facts.items() if fact.units[ROUTER_UNIT].running]
 
+    def refuse_leftovers(self, entering: Iterable[tuple[ProjectDeployment, RpcBus | None]]) -> None:
+        """Raise LeftoverMessages with all that these projects would find where they go, unless it is to be purged."""
+        found = {project.name: self._held(project, bus) for project, bus in entering} if not self._purge else {}
+        queues = {queue: number for held in found.values() for queue, number in held.items()}
+        if queues:
+            raise LeftoverMessages(", ".join(name for name, held in found.items() if held), queues)
+
     def enter(self, project: ProjectDeployment, bus: RpcBus | None) -> tuple[Wave, ...]:
         """Return what empties the RPC queues that the project's servers would find on coming back to `bus`, if any do.
 
         Raises LeftoverMessages when there is something to purge and purging was not asked for.
         """
-        known = [self._fleet.facts.get(host.name) for host in self._fleet.deployment.rabbitmq]
-        brokers = [facts.host for facts in known if facts and (facts.rabbitmq or {}).get("running")]
-        if bus is None or not bus.is_brokers(self._fleet.deployment) or not brokers:
+        self.refuse_leftovers([(project, bus)])
+        held = self._held(project, bus) if self._purge and bus is not None else {}
+        if not held or bus is None:
             return ()
+        queues = [queue.removeprefix(f"{bus.vhost}/") for queue in held]
+        intent = Intent(
+            "rabbitmq.purge", {"vhost": bus.vhost, "queues": queues}, f"purge {', '.join(queues)} in vhost {bus.vhost}"
+        )
+        broker = self._brokers()[0]
+        title = f"{project.name}: purge what was left behind"
+        return (Wave(title, f"project:{project.name}", {broker: (intent,)}),)
+
+    def _brokers(self) -> list[str]:
+        """Return the hosts whose broker runs: any of them knows all queues."""
+        known = [self._fleet.facts.get(host.name) for host in self._fleet.deployment.rabbitmq]
+        return [facts.host for facts in known if facts and (facts.rabbitmq or {}).get("running")]
+
+    def _held(self, project: ProjectDeployment, bus: RpcBus | None) -> dict[str, int]:
+        """Return the number of messages, by vhost/queue, that wait for the project's servers on `bus`."""
+        brokers = self._brokers()
+        if bus is None or not bus.is_brokers(self._fleet.deployment) or not brokers:
+            return {}
         today = self.buses(project)
         # Who stays keeps what waits for a server that is away, such as a compute host in repair.
         if today and all(one.is_same(bus) for one in today):
-            return ()
+            return {}
         held = leftovers(self._read(project, bus.vhost, brokers)[-1])
-        if not held:
-            return ()
-        if not self._purge:
-            raise LeftoverMessages(project.name, {f"{bus.vhost}/{queue}": number for queue, number in held.items()})
-        args = {"vhost": bus.vhost, "queues": list(held)}
-        intent = Intent("rabbitmq.purge", args, f"purge {', '.join(held)} in vhost {bus.vhost}")
-        scope = f"project:{project.name}"
-        return (Wave(f"{project.name}: purge what was left behind", scope, {brokers[0]: (intent,)}),)
+        return {f"{bus.vhost}/{queue}": number for queue, number in held.items()}
 
     def _read(self, project: ProjectDeployment, vhost: str, serving: Iterable[str]) -> list[list[dict[str, object]]]:
         """Ask one broker after the other until one tells; raises HostsFailed when none does."""

@@ -66,9 +66,8 @@ class _Rollout:
         self._pauses: list[Pause] = []
 
     def carry_out(self, plan: Plan) -> Migration:
-        for project in plan.projects:
-            if project.changed:
-                self._drain.enter(project.project, planned_bus(plan.deployment, project.project))
+        changed = [one.project for one in plan.projects if one.changed]
+        self._drain.refuse_leftovers((project, planned_bus(plan.deployment, project)) for project in changed)
         self._record(plan)
         try:
             checks = self._stages(plan)
@@ -133,7 +132,12 @@ class _Rollout:
         journals, more = ask_each(taken, lambda names: read_journals(self._fleet, names, self._run.run))
         carrier = undo_carrier(self._fleet, self._store, self._run)
         undo = ProjectUndo(self._fleet, carrier, self._run.run, project, journals, errors=errors | more)
-        undo.carry_out(Hooks(answered=lambda: await_baseline(self._fleet, self._run, project)))
+        try:
+            undo.carry_out(Hooks(answered=lambda: await_baseline(self._fleet, self._run, project)))
+        finally:
+            if undo.killed:
+                lost = f"had to be killed, with what they were executing: {', '.join(undo.killed)}"
+                self._progress.event("", f"{project.name}: {lost}")
 
     def _take_again(self, hosts: list[str]) -> None:
         """Take hosts whose session may be lost; their agent finishes the step in hand first."""

@@ -55,12 +55,14 @@ class Restored:
 class Rollback:
     """What a rollback did; `checks` holds an answer over the wire for every server that answered before the run.
 
-    `routers` is, by host, what each router that it looked at says it is.
+    `killed` names units that did not stop when asked: what they were executing is lost. `routers` is, by host, what
+    each router that tells says it is.
     """
 
     run: Run
     restored: list[Restored] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
     routers: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages, Mistake
@@ -15,12 +15,13 @@ from deployer.nornir_plugins.processor import Progress
 from deployer.plan.bus_today import RpcBus, rpc_bus
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import query
+from deployer.plan.routers import running_versions
 from deployer.rollout.baseline import ask_again, await_baseline
 from deployer.rollout.carry import Carrier, undo_carrier
 from deployer.rollout.drain import Drain
 from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.outcome import Restored, Rollback
-from deployer.rollout.routers import remove_routers
+from deployer.rollout.routers import deserted_routers, remove_routers
 from deployer.rollout.undo import Hooks, Journals, ProjectUndo, read_journals, refuse_stale
 
 
@@ -43,9 +44,12 @@ def rollback(
     run = store.last_to_undo()
     projects = [project for project in reversed(deployment.projects) if project.name in run.projects]
     _refuse_other_inventory(run, deployment)
-    routers = [host.name for host in deployment.qdrouterd if remove_backends]
     with Fleet(deployment, progress) as fleet:
-        fleet.lock(run.run, {*run.units, *routers, *(host.name for host in deployment.rabbitmq if purge_leftovers)})
+        # Any of the inventory's hosts may have a router to remove; one that is only left in peace need not be had.
+        backends = (
+            deployment.hosts if remove_backends else [host.name for host in deployment.rabbitmq if purge_leftovers]
+        )
+        fleet.lock(run.run, {*run.units, *backends})
         journals = read_journals(fleet, run.units, run.run)
         if not force:
             refuse_stale(fleet, projects, journals)
@@ -53,26 +57,40 @@ def rollback(
         drain = Drain(fleet, progress, purge=purge_leftovers)
         returns = _Returns(fleet, store, run, journals, carrier, drain, progress)
         returns.refuse_leftovers(projects)
-        before = run.state
-        # From here on a controller that dies leaves a cloud that is neither old nor new.
-        store.end(run, "split", "its rollback was cut off")
-        try:
-            returns.carry_out(projects, force=force)
-            restored = _compare(run, fleet)
-            checks = ask_again(fleet, run, deployment.projects, deployment.timeouts.gate)
-        except (DrainTimeout, LeftoverMessages) as error:
-            # The project runs on as it did; those that went before it are back, whole.
-            store.end(run, before, str(error))
-            raise
-        except BaseException as error:
-            store.end(run, "split", str(error) or type(error).__name__)
-            raise
-        done = Rollback(run, restored, checks)
+        done = _undo(returns, projects, force=force)
         # What the run changed are the files; a unit that somebody stopped since must not keep older runs out of reach.
         back = force or all(one.same for one in done.restored if one.what.startswith("/"))
         store.end(run, "rolled back" if back else "split", None if done.whole else "not all is as before the run")
-        remove_routers(fleet, carrier, routers)
+        if remove_backends:
+            remove_routers(fleet, carrier, [*(host.name for host in deployment.qdrouterd), *deserted_routers(fleet)])
     return done
+
+
+def _versions(fleet: Fleet) -> dict[str, str]:
+    """Return what each router says it is; one that does not tell any more is no obstacle on the way back."""
+    routers = {host.name: host for host in fleet.deployment.qdrouterd}
+    facts = ask_each(routers, lambda names: fleet.observe([routers[name] for name in names]))[0]
+    return running_versions(fleet.deployment, facts)
+
+
+def _undo(returns: _Returns, projects: Iterable[ProjectDeployment], *, force: bool) -> Rollback:
+    """Take the projects back and look at what has become of them; the record tells at any time where the run stands."""
+    fleet, store, run = returns.fleet, returns.store, returns.run
+    before = run.state
+    # From here on a controller that dies leaves a cloud that is neither old nor new.
+    store.end(run, "split", "its rollback was cut off")
+    try:
+        returns.carry_out(projects, force=force)
+        restored = _compare(run, fleet)
+        checks = ask_again(fleet, run, fleet.deployment.projects, fleet.deployment.timeouts.gate)
+        return Rollback(run, restored, checks, returns.killed, _versions(fleet))
+    except (DrainTimeout, LeftoverMessages) as error:
+        # The project runs on as it did; those that went before it are back, whole.
+        store.end(run, before, str(error))
+        raise
+    except BaseException as error:
+        store.end(run, "split", str(error) or type(error).__name__)
+        raise
 
 
 @dataclass
@@ -86,6 +104,7 @@ class _Returns:
     carrier: Carrier
     drain: Drain
     progress: Progress
+    killed: list[str] = field(default_factory=list)
 
     def refuse_leftovers(self, projects: Sequence[ProjectDeployment]) -> None:
         """Raise LeftoverMessages before anything is touched when a project would come back to old messages."""
@@ -94,8 +113,7 @@ class _Returns:
         buses = {project.name: self._bus_before(project) for project in projects}
         if any(bus is not None and bus.is_brokers(deployment) for bus in buses.values()):
             self._observe_brokers()
-        for project in projects:
-            self.drain.enter(project, buses[project.name])
+        self.drain.refuse_leftovers((project, buses[project.name]) for project in projects)
 
     def _observe_brokers(self) -> None:
         """Learn which brokers run; raises HostsFailed when none of their hosts tells."""
@@ -126,6 +144,8 @@ class _Returns:
             else:
                 self.run.projects.remove(project.name)
                 self.store.save(self.run)
+            finally:
+                self.killed += undo.killed
         if errors:
             raise HostsFailed(errors)
 

@@ -12,10 +12,11 @@ from deployer.errors import HostsFailed, HybridmsgError, StalePlan
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.transports import resolve
 from deployer.plan.bus_today import RpcBus
+from deployer.plan.expected import active_units
 from deployer.plan.projects import ProjectPlan
 from deployer.plan.steps import Wave
 from deployer.rollout.bus import Bus
-from deployer.rollout.carry import Carrier
+from deployer.rollout.carry import Carrier, killed_units
 from deployer.rollout.drain import Drain
 from deployer.rollout.fleet import Fleet
 from deployer.rollout.outcome import Pause
@@ -54,22 +55,24 @@ class Switch:
         return Pause(plan.project.name, pause, draining, tuple(killed))
 
     def _carry(self, *waves: Wave) -> list[str]:
-        """Carry the waves out and return the units that had to be killed, as `unit on host`."""
-        return [
-            f"{done.step.args['unit']} on {done.host}"
-            for wave in waves
-            for done in self._carrier.carry(wave)
-            if done.after.get("killed")
-        ]
+        """Carry the waves out and return the units that had to be killed."""
+        return [unit for wave in waves for unit in killed_units(self._carrier.carry(wave))]
 
     def _refuse_stale(self, plan: ProjectPlan) -> None:
-        """Raise HostsFailed of StalePlan, before callers stop, when a file is not what the plan was made from."""
+        """Raise HostsFailed of StalePlan, before callers stop, when the project is not what the plan was made from.
+
+        A unit that was started meanwhile would stay on the old bus.
+        """
         facts = self._fleet.observe(plan.project.hosts)
-        stale: dict[str, HybridmsgError] = {
-            host: StalePlan(host, f"{edit.path} changed since the plan was made", "Run again")
-            for host, edit in plan.edits.items()
-            if facts[host].files[edit.path].sha256 != edit.fact.sha256
-        }
+        stale: dict[str, HybridmsgError] = {}
+        for host, planned in plan.units.items():
+            started = {unit.name for unit in active_units(plan.project, facts[host])} - {*planned}
+            if started:
+                problem = f"{', '.join(sorted(started))} was started since the plan was made"
+                stale[host] = StalePlan(host, problem, "Run again")
+        for host, edit in plan.edits.items():
+            if facts[host].files[edit.path].sha256 != edit.fact.sha256:
+                stale[host] = StalePlan(host, f"{edit.path} changed since the plan was made", "Run again")
         if stale:
             raise HostsFailed(stale)
 

@@ -15,7 +15,7 @@ from deployer.model.deployment import ProjectDeployment
 from deployer.plan.expected import active_units
 from deployer.plan.query import query
 from deployer.plan.steps import Intent, Wave
-from deployer.rollout.carry import Carrier
+from deployer.rollout.carry import Carrier, killed_units
 from deployer.rollout.fleet import Fleet, ask_each
 from tasks.steps import read_history, undo_steps
 
@@ -78,6 +78,8 @@ class ProjectUndo:
     journals: Journals
     force: bool = False
     errors: dict[str, HybridmsgError] = field(default_factory=dict)
+    killed: list[str] = field(default_factory=list)
+    """Units that did not stop when asked, like `heat-engine on ctl1`: what they were executing is lost."""
     left_out: set[str] = field(default_factory=set)
     """Hosts whose files could not be put back, or that cannot be asked any more."""
 
@@ -172,7 +174,9 @@ class _Stops:
             )
         intents = {host: own for host, own in intents.items() if own}
         try:
-            undo.carrier.carry(Wave(f"{undo.project.name}: stop", _scope(undo.project), intents))
+            undo.killed += killed_units(
+                undo.carrier.carry(Wave(f"{undo.project.name}: stop", _scope(undo.project), intents))
+            )
         except HostsFailed as error:
             undo.fail(error.errors)
 

@@ -52,10 +52,12 @@ class Wire:
         self.world.deployment = deployment
         return FakeFleet(self, deployment)
 
-    def fail(self, host: str, task: str, error: BaseException, at: range = range(1, 1000)) -> None:
+    def fail(
+        self, host: str, task: str, error: BaseException, at: range = range(1, 1000), *, late: bool = False
+    ) -> None:
         """Let the requests of this task to this host fail: `at` counts them, from 1 as of now."""
         before = self.calls.count((task, host))
-        self._faults[task, host] = range(at.start + before, at.stop + before), Fault(error)
+        self._faults[task, host] = range(at.start + before, at.stop + before), Fault(error, late)
 
     def cut(self, number: int, error: BaseException, *, late: bool) -> None:
         """Let a request fail, whatever it is: the `number`th from now."""

@@ -80,13 +80,18 @@ def test_one_host_that_cannot_go_back_does_not_keep_others_and_later_projects_fr
     assert migrated.run.state == "split"
 
 
-def test_a_host_on_which_callers_cannot_be_stopped_leaves_its_project_whole_where_it_is(migrated: Cloud) -> None:
-    migrated.wire.fail("ctl2", "apply_steps", HostError("ctl2", "nova-api does not stop"), range(1, 2))
+@pytest.mark.parametrize("late", [False, True], ids=["none", "not all"])
+@pytest.mark.parametrize("at", [1, 2], ids=["callers", "servers"])
+def test_a_host_on_which_units_cannot_be_stopped_leaves_its_project_whole_where_it_is(
+    hybrid: Cloud, at: int, *, late: bool
+) -> None:
+    hybrid.deploy(RTR1, RTR2, drain=0)
+    hybrid.wire.fail("ctl2", "apply_steps", HostError("ctl2", "it does not stop"), range(at, at + 1), late=late)
     with pytest.raises(HostsFailed, match="does not stop"):
-        migrated.rollback()
-    assert (migrated.moved(), migrated.splits()) == ({"nova@ctl1", "nova@ctl2"}, [])
-    migrated.rollback()
-    assert (migrated.run.state, migrated.moved(), migrated.splits()) == ("rolled back", set(), [])
+        hybrid.rollback()
+    assert (hybrid.moved(), hybrid.splits()) == ({"nova@ctl1", "nova@ctl2"}, [])
+    hybrid.rollback()
+    assert (hybrid.run.state, hybrid.moved(), hybrid.splits()) == ("rolled back", set(), [])
 
 
 def test_a_host_that_lost_its_session_over_one_project_still_gets_the_next_one_back(migrated: Cloud) -> None:
@@ -102,6 +107,19 @@ def test_a_split_run_can_be_rolled_back_again(migrated: Cloud) -> None:
         migrated.rollback()
     assert migrated.rollback().whole
     assert (migrated.run.state, migrated.moved(), migrated.splits()) == ("rolled back", set(), [])
+
+
+def test_a_second_try_does_not_stop_what_runs_on_its_old_files_already(migrated: Cloud) -> None:
+    # ctl1's undo of nova: cells, files, then its server, which the run and this rollback stopped, then its caller.
+    migrated.wire.fail("ctl1", "undo_steps", KeyboardInterrupt(), range(5, 6))
+    with pytest.raises(KeyboardInterrupt):
+        migrated.rollback()
+    migrated.world.acts.clear()
+    assert migrated.rollback().whole
+    assert [act for act in migrated.world.acts if act[1].startswith("nova")] == [
+        ("start", "nova-api", "ctl1"),
+        ("start", "nova-api", "ctl2"),
+    ]
 
 
 def test_ctrl_c_during_a_rollback_leaves_the_run_split(migrated: Cloud) -> None:

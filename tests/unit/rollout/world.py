@@ -37,7 +37,7 @@ class World:
     lingering: dict[tuple[str, str], int] = field(default_factory=dict)
     """Looks at the routers for which a unit that was stopped is attached still."""
     acts: list[tuple[str, str, str]] = field(default_factory=list)
-    """What was done (start, stop, write, remove, cell, purge), to what, on which host, in order."""
+    """What was done (start, stop, write, remove, cell, purge, ask), to what, on which host, in order."""
 
     def __post_init__(self) -> None:
         self.asked: FakeHost | None = None
@@ -125,6 +125,7 @@ class World:
 
     def answer(self, target: Mapping[str, Any], answering: set[str], bus: RpcBus | None) -> dict[str, Any]:
         address = f"{target['topic']}@{target['server']}"
+        self.act("ask", address, self.host.name)
         # What answers on a host that is none of ours is not known here.
         there = address in answering or target["server"] not in self.hosts
         heard = there and address not in self.silent and not (bus and (address, bus.hosts[0]) in self.deaf)
