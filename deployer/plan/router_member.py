@@ -81,6 +81,7 @@ class Router:
     wanted: tuple[Entity, ...] = field(repr=False)
     wanted_files: tuple[WantedFile, ...] = field(repr=False)
     passwords: Mapping[str, Secret] = field(repr=False)
+    administrator: str
     realm: str
 
     @classmethod
@@ -100,6 +101,7 @@ class Router:
                 WantedFile(PASSWORD, deployment.router_password.reveal().encode(), secret=True),
             ),
             passwords=passwords(deployment),
+            administrator=deployment.router.user,
             realm=deployment.router.realm,
         )
 
@@ -125,9 +127,14 @@ class Router:
         return self.seen.view if self.installed else None
 
     @property
+    def keeps_silent(self) -> bool:
+        """Whether it runs and lets its administrator in, and yet tells nothing of itself: it may well be serving."""
+        return self.runs and self.view is None and self.seen.logins.get(self.administrator, "not tried") is None
+
+    @property
     def missing_users(self) -> dict[str, Secret]:
         """Return the users that it does not know or does not let in; all of them while it lets nobody in."""
-        if self.view is None:
+        if self.view is None and not self.keeps_silent:
             return dict(self.passwords)
         return {
             user: password
@@ -173,15 +180,17 @@ class Router:
         """Whether it runs and only a restart makes it what is wanted.
 
         Management changes neither what a router is nor a profile that listeners already use. The files that are read
-        at the start only count too: SASL's, and the password that connectors hold.
+        at the start only count too: SASL's, and the password that connectors hold. One that does not let its own
+        administrator in serves nobody as it should.
         """
+        held = bool(self.outdated(SASL_CONF) or self._holds_old_password)
         if self.view is None:
-            return self.runs
+            return self.runs and (held or not self.keeps_silent)
         profiles = {one.name for one in self.difference.delete if one.type == "sslProfile"}
         renewed = profiles & {one.name for one in self.difference.create if one.type == "sslProfile"}
         [router] = [one for one in self.wanted if one.type == "router"]
         same = (self.view.id, self.view.mode) == (router.attributes["id"], router.attributes["mode"])
-        return bool(not same or renewed or self.outdated(SASL_CONF) or self._holds_old_password)
+        return bool(not same or renewed or held)
 
     @property
     def moves(self) -> bool:
@@ -213,6 +222,13 @@ def obstacles(deployment: Deployment, routers: Iterable[Router]) -> list[Mistake
             problem = (
                 f"its {UNIT} runs with a configuration that is not hybridmsg's, and somebody may be attached. Where "
                 f"nobody needs it, stop it (systemctl stop {UNIT}) and run again, or take the host out of the group"
+            )
+            found.append(Mistake(router.host.name, "", problem))
+        elif router.keeps_silent and not router.needs_restart:
+            problem = (
+                f"its {UNIT} runs and lets users in, and what it has cannot be asked ({router.seen.problem}): services "
+                "may depend on it, so it is not restarted for that. Run again; where it goes on, restart it yourself "
+                f"when that does no harm (systemctl restart {UNIT})"
             )
             found.append(Mistake(router.host.name, "", problem))
         if not router.installed and (problem := _cannot_install(deployment, router)):

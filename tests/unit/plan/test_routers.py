@@ -267,6 +267,31 @@ def test_another_administrators_password_restarts_one_after_the_other_the_hub_la
     assert intents((restart,), "router.await")["r1"].args["nodes"] == ["r0", "r1", "r2"]
 
 
+def letting_in(facts: HostFacts) -> HostFacts:
+    """The host with its router telling nothing of itself, for whatever reason, while it lets everybody in."""
+    return router(silent(facts), logins={"glance": None, "hybridmsg": None}, problem="no answer within 30 s")
+
+
+def test_a_router_that_serves_and_cannot_be_asked_is_named_and_not_restarted_under_services() -> None:
+    facts = finished(site(2))
+    with pytest.raises(ConfigurationError, match=r"r1: .*no answer within 30 s.*systemctl restart qdrouterd"):
+        plan_routers(site(2), {**facts, "r1": letting_in(facts["r1"])})
+
+
+def test_a_router_that_cannot_be_asked_is_restarted_where_a_file_that_it_reads_at_the_start_needs_it() -> None:
+    facts = {"r0": letting_in(with_file(finished(site(1))["r0"], SASL_CONF, b"mech_list: ANONYMOUS\n"))}
+    found = waves(site(1), facts)
+
+    assert restarted(found) == ["r0"]
+    assert intents(found, "sasl.users") == {}
+
+
+def test_a_router_that_runs_and_refuses_its_administrator_is_restarted() -> None:
+    facts = router(letting_in(finished(site(1))["r0"]), logins={"glance": None, "hybridmsg": "not listening"})
+
+    assert restarted(waves(site(1), {"r0": facts})) == ["r0"]
+
+
 def test_a_router_that_is_down_is_brought_up_and_its_peers_are_not_touched() -> None:
     cloud = site(2)
     facts = finished(cloud)
