@@ -257,6 +257,11 @@ def test_a_unit_that_had_to_be_killed_is_told_with_the_pause(cloud: Cloud) -> No
     assert "had to be killed" in str(pauses["nova"])
 
 
+def test_a_unit_that_had_to_be_killed_is_told_with_the_rollback(hybrid: Cloud) -> None:
+    hybrid.world.stubborn.add(("ctl2", "nova-conductor"))
+    assert hybrid.rollback().killed == ["nova-conductor on ctl2"]
+
+
 def test_the_pause_counts_until_callers_start_again(cloud: Cloud) -> None:
     done = cloud.migrate()
     assert [pause.project for pause in done.pauses] == ["glance", "nova"]
@@ -315,6 +320,15 @@ def test_a_file_that_was_changed_since_the_plan_stops_no_caller(cloud: Cloud) ->
     with pytest.raises(HostsFailed, match=NOVA) as failed:
         cloud.migrate()
     assert isinstance(failed.value.errors["ctl2"], StalePlan)
+    assert not [act for act in of_nova(cloud) if act[0] == "stop"]
+
+
+def test_a_unit_that_was_started_since_the_plan_stops_no_caller_and_is_named(cloud: Cloud) -> None:
+    idle = cloud.world.hosts["ctl2"].units["nova-conductor"] = FakeUnit("inactive", "disabled")
+    cloud.settle()
+    cloud.wire.meanwhile("ctl1", "apply_steps", lambda: setattr(idle, "active", "active"))
+    with pytest.raises(HostsFailed, match="nova-conductor was started since"):
+        cloud.migrate()
     assert not [act for act in of_nova(cloud) if act[0] == "stop"]
 
 
