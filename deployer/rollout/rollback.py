@@ -57,12 +57,10 @@ def rollback(
         drain = Drain(fleet, progress, purge=purge_leftovers)
         returns = _Returns(fleet, store, run, journals, carrier, drain, progress)
         returns.refuse_leftovers(projects)
-        done = _undo(returns, projects, force=force)
+        done = _undo(returns, projects, force=force, remove_backends=remove_backends)
         # What the run changed are the files; a unit that somebody stopped since must not keep older runs out of reach.
         back = force or all(one.same for one in done.restored if one.what.startswith("/"))
         store.end(run, "rolled back" if back else "split", None if done.whole else "not all is as before the run")
-        if remove_backends:
-            remove_routers(fleet, carrier, [*(host.name for host in deployment.qdrouterd), *deserted_routers(fleet)])
     return done
 
 
@@ -73,17 +71,20 @@ def _versions(fleet: Fleet) -> dict[str, str]:
     return running_versions(fleet.deployment, facts)
 
 
-def _undo(returns: _Returns, projects: Iterable[ProjectDeployment], *, force: bool) -> Rollback:
-    """Take the projects back and look at what has become of them; the record tells at any time where the run stands."""
-    fleet, store, run = returns.fleet, returns.store, returns.run
+def _undo(returns: _Returns, projects: Iterable[ProjectDeployment], *, force: bool, remove_backends: bool) -> Rollback:
+    """Take the projects back, look at what has become of them, and remove the routers if that is asked for."""
+    fleet, store, run, deployment = returns.fleet, returns.store, returns.run, returns.fleet.deployment
     before = run.state
-    # From here on a controller that dies leaves a cloud that is neither old nor new.
+    # Until all that was asked for is done: else a second try would undo the run before this one.
     store.end(run, "split", "its rollback was cut off")
     try:
         returns.carry_out(projects, force=force)
         restored = _compare(run, fleet)
-        checks = ask_again(fleet, run, fleet.deployment.projects, fleet.deployment.timeouts.gate)
-        return Rollback(run, restored, checks, returns.killed, _versions(fleet))
+        checks = ask_again(fleet, run, deployment.projects, deployment.timeouts.gate)
+        done = Rollback(run, restored, checks, returns.killed, _versions(fleet))
+        if remove_backends:
+            routers = [*(host.name for host in deployment.qdrouterd), *deserted_routers(fleet)]
+            remove_routers(fleet, returns.carrier, routers)
     except (DrainTimeout, LeftoverMessages) as error:
         # The project runs on as it did; those that went before it are back, whole.
         store.end(run, before, str(error))
@@ -91,6 +92,7 @@ def _undo(returns: _Returns, projects: Iterable[ProjectDeployment], *, force: bo
     except BaseException as error:
         store.end(run, "split", str(error) or type(error).__name__)
         raise
+    return done
 
 
 @dataclass
