@@ -31,6 +31,7 @@ from tests.unit.rollout.world import World
 
 OLD = f"[DEFAULT]\ntransport_url = {FOREIGN}\n".encode()
 API_DATABASE = b"[api_database]\nconnection = mysql://nova:canary-db@db/nova_api\n"
+ON_ROUTERS = b"[DEFAULT]\ntransport_url = amqp://cinder:x@10.0.0.31:31459/cinder\n"
 NOVA_UNITS = ("nova-conductor", "nova-api")
 NAMES = {GLANCE: "glance", NOVA: "nova"}
 CONTROLLERS = ("ctl1", "ctl2")

@@ -16,7 +16,7 @@ from deployer.errors import (
     StalePlan,
 )
 from tests.unit.plan.cloud import FOREIGN, NOVA, RTR1, RTR2
-from tests.unit.rollout.conftest import API_DATABASE, CELL1, EVERYTHING, Cloud
+from tests.unit.rollout.conftest import API_DATABASE, CELL1, EVERYTHING, ON_ROUTERS, Cloud
 from tests.unit.rollout.fake_host import FakeUnit
 
 BOTH = ("ctl1", "ctl2")
@@ -382,3 +382,13 @@ def test_routers_are_removed_on_request_after_a_rollback(hybrid: Cloud) -> None:
     for name in ("rtr1", "rtr2"):
         host = hybrid.world.hosts[name]
         assert ("qdrouterd" in host.units, host.files) == (False, {})
+
+
+def test_a_rollback_whose_routers_had_to_stay_undoes_no_older_run_at_the_second_try(hybrid: Cloud) -> None:
+    undone, stranger = hybrid.run.run, hybrid.world.hosts["ctl2"].units
+    stranger["cinder-scheduler"] = FakeUnit(read={"/etc/cinder/cinder.conf": ON_ROUTERS})
+    with pytest.raises(HostsFailed, match="in use by cinder-scheduler"):
+        hybrid.rollback(remove_backends=True)
+    stranger.pop("cinder-scheduler")
+    assert hybrid.rollback(remove_backends=True).whole
+    assert (hybrid.run.run, hybrid.run.state, hybrid.moved()) == (undone, "rolled back", set())

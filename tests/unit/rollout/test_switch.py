@@ -23,11 +23,10 @@ from deployer.errors import (
 from deployer.plan.bus_today import RpcBus
 from deployer.plan.router_facts import RouterFacts
 from tests.unit.plan.cloud import NOVA, RTR1, RTR2
-from tests.unit.rollout.conftest import API_DATABASE, CONTROLLERS, Cloud
+from tests.unit.rollout.conftest import API_DATABASE, CONTROLLERS, ON_ROUTERS, Cloud
 from tests.unit.rollout.fake_host import FakeHost, FakeUnit
 
 ROUTERS = RpcBus("amqp", ("10.0.0.31", "10.0.0.32"), "nova")
-ON_ROUTERS = b"[DEFAULT]\ntransport_url = amqp://cinder:x@10.0.0.31:31459/cinder\n"
 RABBIT = RpcBus("rabbit", ("10.0.0.11",), "nova")
 ONE_OF_NOVA = {("nova-conductor", host) for host in CONTROLLERS} | {("nova-api", host) for host in CONTROLLERS}
 
