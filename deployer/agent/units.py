@@ -15,9 +15,24 @@ from deployer.agent.run import environment, run
 from deployer.agent.types import Json
 
 SHOW_TIMEOUT = 60.0
+LONGEST_STOP = 600.0  # seconds; the controller's deadline allows for as much (rollout/carry.py)
+STOP_GRACE = 10.0  # seconds for systemd to kill what did not end in the unit's own time, and to say so
 _PROPERTIES = (
-    "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,Result,ExecStart,Environment,EnvironmentFiles"
+    "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,Result,ExecStart,Environment,"
+    "EnvironmentFiles,TimeoutStopUSec"
 )
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d|w|month|y)")
+_SECONDS = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1,
+    "min": 60,
+    "h": 3600,
+    "d": 86400,
+    "w": 604800,
+    "month": 2629800,
+    "y": 31557600,
+}
 _SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
 _STARTED_PROGRAM = re.compile(r"path=(/\S+)")
 # oslo.config's environment source: OS_GROUP__OPTION comes before every file.
@@ -172,7 +187,13 @@ def was_killed(unit: str) -> bool:
 
 
 def control(verb: str, unit: str, timeout: float) -> str:
-    """Run `systemctl VERB UNIT`, return its output; raises StepError with the end of the unit's journal."""
+    """Run `systemctl VERB UNIT`, return its output; raises StepError with the end of the unit's journal.
+
+    A stop has `timeout` seconds, and longer where the unit's own time to end is longer, LONGEST_STOP at most.
+    """
+    if verb == "stop":
+        # systemd goes on with a stop that nobody waits for: the unit would end behind the back of who gave it up.
+        timeout = max(timeout, min(_stop_time(unit), LONGEST_STOP))
     if verb in ("start", "restart"):
         # Undo after apply may restart a unit more often than StartLimitBurst allows.
         run(["systemctl", "reset-failed", "--", unit], SHOW_TIMEOUT)
@@ -182,6 +203,12 @@ def control(verb: str, unit: str, timeout: float) -> str:
     log = run(["journalctl", "-q", "--no-pager", "-o", "cat", "-n", "20", "-u", unit], SHOW_TIMEOUT).stdout
     how = f"not within {timeout:g} s" if done.timed_out else f"exit code {done.returncode}"
     raise StepError(f"systemctl {verb} {unit} failed ({how})", f"See journalctl -u {unit}", f"{done.output}\n{log}")
+
+
+def _stop_time(unit: str) -> float:
+    """Return how long systemd may take to stop the unit, by its TimeoutStopSec (`1min 30s`); 0 for infinity."""
+    spans = _TIME.findall(show([unit])[unit].get("TimeoutStopUSec", ""))
+    return STOP_GRACE + sum(float(number) * _SECONDS[of] for number, of in spans) if spans else 0.0
 
 
 def reload() -> None:

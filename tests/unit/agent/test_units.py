@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from deployer.agent import units
 from deployer.agent.errors import RefusedError, StepError
 from deployer.agent.kinds import prepare
+from deployer.agent.run import Completed, run
 from deployer.agent.steps import parse
 from tests.unit.agent.client import step
 from tests.unit.agent.conftest import Programs
@@ -246,3 +247,38 @@ def test_a_unit_that_does_not_come_up_in_time_is_a_failure(programs: Programs) -
     programs.add("journalctl")
     with pytest.raises(StepError, match=r"not within 0\.5 s"):
         act("unit.restart", timeout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("told", "step", "seconds"),
+    [
+        ("1min 30s", 10, 100),
+        ("5min", 120, 310),
+        ("1.500s", 0.5, 11.5),
+        ("30s", 120, 120),
+        ("1h 30min", 120, 600),
+        ("1month 2w", 120, 600),
+        ("1h", 900, 900),
+        ("infinity", 5, 5),
+        ("", 5, 5),
+    ],
+)
+def test_a_stop_waits_as_long_as_the_unit_may_take_and_never_for_ever(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, told: str, step: float, seconds: float
+) -> None:
+    systemd(programs, block("a.service", TimeoutStopUSec=told))
+    waited = {}
+
+    def noting(argv: Sequence[str], timeout: float) -> Completed:
+        waited[argv[1]] = timeout
+        return run(argv, timeout)
+
+    monkeypatch.setattr(units, "run", noting)
+    units.control("stop", "a.service", step)
+    assert waited["stop"] == pytest.approx(seconds)
+
+
+def test_a_stop_outlasts_a_step_that_is_shorter_than_the_units_own_time(programs: Programs) -> None:
+    slow = "import time\nif argv[0] == 'stop': time.sleep(1)"
+    systemd(programs, block("a.service", TimeoutStopUSec="30s"), otherwise=slow)
+    assert act("unit.stop", timeout=0.2)
