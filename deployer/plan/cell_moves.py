@@ -25,6 +25,9 @@ from deployer.plan.steps import Intent, Step
 CELL0 = "00000000-0000-0000-0000-000000000000"
 """The cell of instances that were never scheduled; it has no bus (nova/objects/cell_mapping.py, CELL0_UUID)."""
 
+MOVE_TIMEOUT = 180.0
+"""Seconds that a move, or its undo, may take: the agent asks nova's interpreter three times, for 60 s at most each."""
+
 _UNREAD = "cell mappings stay as they are: no host with [api_database] connection runs a service that could tell them"
 
 
@@ -96,7 +99,7 @@ def plan_cells(
     moving, lines = _sort(facts[witness.host].cells or (), today[witness.host], ours)
     if not moving:
         return CellMoves({}, lines)
-    args = {**cells_request(project, witness), "mappings_b64": _b64(moving, rpc.url())}
+    args = {**cells_request(project, witness), "mappings_b64": _b64(moving, rpc.url()), "timeout": MOVE_TIMEOUT}
     reason = f"move {len(moving)} cell mapping{'s' * (len(moving) > 1)} of {project.name}"
     return CellMoves({witness.host: (Intent("nova.cells", args, reason),)}, lines)
 

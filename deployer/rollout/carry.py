@@ -17,6 +17,9 @@ from tasks.steps import apply_steps
 GRACE = 30.0
 """Seconds that a host has to tell of a step that ran into its own deadline."""
 
+LONGEST_STOP = 600.0
+"""Seconds that a stop may take where a unit's TimeoutStopSec says so: the agent waits as long, and only it knows."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -69,12 +72,18 @@ class Carrier:
         """Return what the slowest host may take: the agent's own deadlines, which end first, and some grace."""
         timeouts = self._fleet.deployment.timeouts
         slow = ("package.install", "rabbitmq.join", "rabbitmq.import")
-        return GRACE + max(
-            sum(
-                timeouts.install if step.kind in slow else float(step.args.get("timeout", timeouts.step))
-                for step in own
+        stops = any(step.kind == "unit.stop" for own in steps.values() for step in own)
+        # Neighbours stop at once: what the slowest takes longer is had once.
+        return (
+            GRACE
+            + stops * LONGEST_STOP
+            + max(
+                sum(
+                    timeouts.install if step.kind in slow else float(step.args.get("timeout", timeouts.step))
+                    for step in own
+                )
+                for own in steps.values()
             )
-            for own in steps.values()
         )
 
 

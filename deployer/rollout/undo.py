@@ -12,10 +12,11 @@ from typing import Any
 
 from deployer.errors import HostsFailed, HybridmsgError, StalePlan, StepFailed
 from deployer.model.deployment import ProjectDeployment
+from deployer.plan.cell_moves import MOVE_TIMEOUT
 from deployer.plan.expected import active_units
 from deployer.plan.query import query
 from deployer.plan.steps import Intent, Wave
-from deployer.rollout.carry import Carrier, killed_units
+from deployer.rollout.carry import LONGEST_STOP, Carrier, killed_units
 from deployer.rollout.fleet import Fleet, ask_each
 from tasks.steps import read_history, undo_steps
 
@@ -137,13 +138,13 @@ class ProjectUndo:
 
     def undo_entries(self, run: str, journals: Journals, wanted: Callable[[Entry], bool]) -> dict[str, HybridmsgError]:
         """Undo the steps of a run that stand and are wanted, on all hosts that are not left out, at once."""
-        steps = {
-            host: [one["step"] for one in entries if _stands(one) and wanted(one)]
+        chosen = {
+            host: [one for one in entries if _stands(one) and wanted(one)]
             for host, entries in journals.items()
             if host not in self.left_out
         }
-        steps = {host: own for host, own in steps.items() if own}
-        deadline = self.fleet.deployment.timeouts.step * (1 + max(map(len, steps.values()), default=0))
+        steps = {host: [one["step"] for one in own] for host, own in chosen.items() if own}
+        deadline = _deadline(self.fleet.deployment.timeouts.step, chosen)
         return self.fleet.attempt(steps, undo_steps, run=run, steps=steps, force=self.force, deadline=deadline)[1]
 
 
@@ -205,6 +206,14 @@ class _Stops:
         undo.errors = failed | undo.errors
         # A unit that does not start does not keep the host's others from it.
         undo.left_out.update(host for host, error in failed.items() if not isinstance(error, StepFailed))
+
+
+def _deadline(step: float, journals: Journals) -> float:
+    """Return what the slowest host may take to undo these: the agent's own deadlines, which end first, and a step's."""
+    entries = [one for own in journals.values() for one in own]
+    stops = any(one["kind"] == "unit.start" for one in entries)
+    moves = any(one["kind"] in _CELLS for one in entries)
+    return step * (1 + max(map(len, journals.values()), default=0)) + stops * LONGEST_STOP + moves * MOVE_TIMEOUT
 
 
 def _is_server(project: ProjectDeployment, unit: str) -> bool:
