@@ -392,3 +392,9 @@ def test_a_rollback_whose_routers_had_to_stay_undoes_no_older_run_at_the_second_
     stranger.pop("cinder-scheduler")
     assert hybrid.rollback(remove_backends=True).whole
     assert (hybrid.run.run, hybrid.run.state, hybrid.moved()) == (undone, "rolled back", set())
+
+
+def test_routers_that_left_the_inventorys_group_are_removed_too(hybrid: Cloud) -> None:
+    hybrid.deploy()
+    assert hybrid.rollback(remove_backends=True).whole
+    assert ["qdrouterd" in hybrid.world.hosts[name].units for name in ("rtr1", "rtr2")] == [False, False]

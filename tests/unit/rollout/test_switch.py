@@ -223,6 +223,15 @@ def test_routers_that_do_not_run_are_not_waited_for(hybrid: Cloud, dead: tuple[s
     assert ("nova: no router of its bus runs; nothing is waited for" in hybrid.told.lines) == (len(dead) == 2)
 
 
+def test_a_routers_host_that_cannot_be_asked_is_told_and_the_other_router_looked_at(hybrid: Cloud) -> None:
+    hybrid.deploy()
+    hybrid.wire.fail("rtr2", "read_router", HostError("rtr2", "no route to host"))
+    hybrid.world.lingering["ctl2", "nova-api"] = 2
+    hybrid.migrate()
+    assert (hybrid.splits(), hybrid.world.lingering["ctl2", "nova-api"]) == ([], 0)
+    assert any("rtr2: no route to host" in line for line in hybrid.told.lines)
+
+
 @pytest.mark.parametrize("mute", [("rtr2",), ("rtr1", "rtr2")], ids=["one of two", "both"])
 def test_routers_that_run_and_tell_nothing_are_not_taken_for_idle(
     hybrid: Cloud, monkeypatch: pytest.MonkeyPatch, mute: tuple[str, ...]
