@@ -224,7 +224,8 @@ class Protocol:
         if entry is None or not delivery.readable or (delivery.partial and not delivery.aborted):
             return
         data = b"" if delivery.aborted else link.recv(delivery.pending) or b""
-        aborted, settled = delivery.aborted, delivery.settled
+        # A connection that broke may leave a delivery without its bytes, which would end a client of pyngus.
+        aborted, settled = delivery.aborted or not data, delivery.settled
         link.advance()
         entry.total += 1
         if aborted or settled:
