@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.checks import Check
 from deployer.plan.expected import RpcServer, merge
 from deployer.plan.projects import expected_servers
-from deployer.rollout.bus import Bus
+from deployer.rollout.bus import Bus, UnitStates
 from deployer.rollout.fleet import Fleet
 
 
 def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[Check]:
     """Return every check, those that do not hold included.
 
-    What must answer: the catalogue's servers of the units that are active, and whatever the last run expected; so a
-    server that has died since is missed, and never taken for one that was not there.
+    What must answer: the catalogue's servers of the units that are active, and whatever the last run of a project
+    expected; so a server that has died since is missed, and never taken for one that was not there.
     """
     with Fleet(deployment, progress) as fleet:
         facts = fleet.observe()
-        last = next((run for run in store.runs() if run.state == "done"), None)
-        recorded = _recorded(last, deployment)
+        recorded, units = _recorded([run for run in store.runs() if run.state == "done"], deployment)
         expected = {
             project.name: merge(expected_servers(deployment, project, facts), recorded.get(project.name, []))
             for project in deployment.projects
         }
-        return Bus(fleet).verify(expected, last.units if last else {}, deployment.timeouts.gate)
+        return Bus(fleet).verify(expected, units, deployment.timeouts.gate)
 
 
-def _recorded(last: Run | None, deployment: Deployment) -> dict[str, list[RpcServer]]:
-    """Return what the last run expected, by project; a host that left the inventory took its servers along."""
-    found: dict[str, list[RpcServer]] = {}
-    for entry in last.baseline if last else []:
-        server = RpcServer.of(entry)
-        if not server.host or server.host in deployment.hosts:
-            found.setdefault(server.project, []).append(server)
-    return found
+def _recorded(runs: Iterable[Run], deployment: Deployment) -> tuple[dict[str, list[RpcServer]], UnitStates]:
+    """Return what each project's newest run expected, and each unit's state as last recorded; newest run first.
+
+    A later run with a smaller inventory says nothing of the others. A host that left the inventory took its servers
+    along.
+    """
+    servers: dict[str, list[RpcServer]] = {}
+    units: dict[str, dict[str, dict[str, str]]] = {}
+    for run in runs:
+        told = [RpcServer.of(entry) for entry in run.baseline]
+        for name in {server.project for server in told} - servers.keys():
+            servers[name] = [
+                one for one in told if one.project == name and (not one.host or one.host in deployment.hosts)
+            ]
+        for host, states in run.units.items():
+            units[host] = {**states, **units.get(host, {})}
+    return servers, units

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from deployer.errors import HostError
 from tests.unit.rollout.conftest import CELL1, Cloud
 from tests.unit.rollout.fake_host import FakeUnit
@@ -33,6 +35,15 @@ def test_a_server_that_died_since_the_last_run_is_still_expected(cloud: Cloud) -
     cloud.world.hosts["ctl1"].units["nova-conductor"].active = "failed"
     cloud.world.silent.add("conductor@ctl1")
     assert ("rpc", "conductor@ctl1") in [(check.kind, check.target) for check in cloud.verify() if not check.ok]
+
+
+def test_a_later_run_with_a_smaller_inventory_makes_nobody_forgotten(cloud: Cloud) -> None:
+    cloud.migrate()
+    cloud.store.end(cloud.store.begin("migrate", Path("smaller")), "done")
+    cloud.world.hosts["ctl1"].units["nova-conductor"].active = "failed"
+    cloud.world.silent.add("conductor@ctl1")
+    failing = {(check.kind, check.target) for check in cloud.verify() if not check.ok}
+    assert failing == {("rpc", "conductor@ctl1"), ("unit", "nova-conductor")}
 
 
 def test_a_hybrid_cloud_passes_with_its_routers_own_view(hybrid: Cloud) -> None:
