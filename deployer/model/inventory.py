@@ -40,7 +40,7 @@ from deployer.model.inventory_schema import (
 )
 from deployer.model.membership import build_inventory, resolve_jump_hosts
 from deployer.model.passwords import ERLANG_COOKIE, ROUTER_PASSWORD, load_or_generate, password_key
-from deployer.model.router_checks import check_routers
+from deployer.model.router_rules import check_routers
 from deployer.model.secrets import Secret
 
 
