@@ -32,7 +32,7 @@ _URL_IN_TEXT = re.compile(rf"({_SCHEME})(\S+)")
 # A value is one URL to its end, for an unencoded password may hold blanks and even what looks like the next URL.
 _URL_AS_VALUE = re.compile(rf"({_SCHEME})(.+)", re.DOTALL)
 _LOGIN = re.compile(r"([^@:/,?#\s]*):([^@:/,?#\s]*)@")
-_LOGINS = re.compile(rf"(?:{_LOGIN.pattern}[^@/,?#\s]*,)*")
+_LOGINS = re.compile(rf"(?:{_LOGIN.pattern}[^@/,?#\s]+,)*{_LOGIN.pattern}")
 _DIFF = re.compile(r"^(?:@@ |[+-]\s*[\w#;\[\"'])", re.MULTILINE)
 
 
@@ -134,7 +134,7 @@ def _mask_logins(rest: str, secrets: list[str]) -> str:
     first = re.split("[/?#]", logins, maxsplit=1)[0]
     if not at or (first != logins and not set(first) & set(":@")):
         return rest
-    if _LOGINS.fullmatch(f"{logins}@,"):
+    if _LOGINS.fullmatch(f"{logins}@"):
         secrets.extend(login[2] for login in _LOGIN.finditer(f"{logins}@"))
         return _LOGIN.sub(rf"\1:{MASK}@", f"{logins}@") + place
     secrets.append(logins)
