@@ -21,8 +21,19 @@ class _Entry(BaseModel):
 class Listener(_Entry):
     """The option that lists the buses a project reads notifications from: repeated, one URL each time."""
 
-    section: str
-    key: str
+    section: str = ""
+    key: str = ""
+    own: bool = False
+    """Whether it reads its own notify bus, and no option names others (aodh-listener, designate-sink)."""
+    topics: tuple[str, ...] = ("notifications",)
+
+
+class Unmoved(_Entry):
+    """A part of a project that hybridmsg names and leaves alone."""
+
+    what: str
+    why: str
+    file: str | None = None
 
 
 class Unit(_Entry):
@@ -30,6 +41,8 @@ class Unit(_Entry):
 
     names: tuple[str, ...] = Field(min_length=1)
     role: Role
+    program: str = ""
+    """oslo.config's name of the program, for its default search: the first of `names` unless given."""
     topics: tuple[str, ...] = ()
     inner: tuple[str, ...] = ()
     """Topics of a server that only its own project's servers send to: drained, but not asked for an answer."""
@@ -58,7 +71,21 @@ class Project(_Entry):
     casts_to_absent: bool = False
     """Whether a service casts, as it starts, to servers that may not be there, and ends when that cast fails."""
     listener: Listener | None = None
+    user: str = ""
+    vhost: str = ""
+    program: str = ""
+    """oslo.config's name of the project, for its default search; user, vhost and program are the name unless given."""
+    not_oslo: tuple[str, ...] = ()
+    """Options of [DEFAULT] that are named like oslo.messaging's and are the project's own."""
+    unmoved: tuple[Unmoved, ...] = ()
+    managed: bool = True
+    """Whether its files are edited; otherwise it is only told of."""
     units: tuple[Unit, ...] = Field(min_length=1)
+
+    @property
+    def rpc(self) -> bool:
+        """Whether any unit answers RPC."""
+        return any(unit.role == "server" for unit in self.units)
 
     @model_validator(mode="after")
     def _servers_before_clients(self) -> Project:

@@ -207,16 +207,25 @@ class LimitSettings(Shape):
     parallel: Annotated[int, Field(ge=1, le=1000)] = Limits.parallel
 
 
+class SecretSettings(Shape):
+    """`secrets`: what opens an ansible-vault secrets file, and a command that prints secrets as YAML."""
+
+    vault_password_file: Text | None = None
+    command: list[Text] | None = Field(default=None, min_length=1)
+
+
 class Settings(Shape):
     """`data.hybridmsg` of defaults.yaml."""
 
     secrets_file: Text = "secrets.yaml"
+    secrets: SecretSettings = Field(default_factory=SecretSettings)
     rabbitmq: RabbitmqSettings = Field(default_factory=RabbitmqSettings)
     qdrouterd: QdrouterdSettings = Field(default_factory=QdrouterdSettings)
     notify: Literal["keep", "rabbitmq"] = "keep"
     projects: dict[str, ProjectSettings] = Field(default_factory=dict)
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    waive: list[Text] = Field(default_factory=list)
 
 
 class DefaultsData(BaseModel):

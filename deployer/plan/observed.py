@@ -50,6 +50,18 @@ class Libraries:
 
 
 @dataclass(frozen=True)
+class ConfigSource:
+    """Which files a unit reads, in oslo.config's order (later wins); `origin` tells where its start was read from.
+
+    With a `problem` the start was not understood and `files` are those of the default search.
+    """
+
+    files: tuple[str, ...]
+    origin: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class UnitFact:
     """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running.
 
@@ -66,6 +78,7 @@ class UnitFact:
     argv: tuple[str, ...] = ()
     libraries: Libraries | None = None
     environment: tuple[str, ...] = ()
+    config: ConfigSource | None = None
 
     @property
     def exists(self) -> bool:
@@ -153,4 +166,9 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         argv=tuple(raw["argv"]),
         libraries=Libraries.of(raw["libraries"]) if raw["libraries"] else None,
         environment=tuple(raw["environment"]),
+        config=_config(raw.get("config")),
     )
+
+
+def _config(raw: dict[str, Any] | None) -> ConfigSource | None:
+    return ConfigSource(tuple(raw["files"]), raw["from"], raw["problem"]) if raw else None
