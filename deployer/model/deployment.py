@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,19 @@ class BrokerSettings:
     port: int = 5672
     package: str = "rabbitmq-server"
     policies: tuple[Policy, ...] = ()
+
+
+@dataclass(frozen=True)
+class RabbitCluster:
+    """The hosts of one group, in their order, as one RabbitMQ cluster."""
+
+    group: str
+    hosts: tuple[Host, ...]
+
+    @property
+    def name(self) -> str:
+        """Return what people and the journal call it: its group."""
+        return self.group
 
 
 @dataclass(frozen=True)
@@ -112,13 +125,14 @@ class ProjectDeployment:
 class Deployment:
     """All that the operator asks for; hosts are in the order of hosts.yaml, projects in the catalogue's.
 
+    `clusters` are the groups that a project's RPC or notifications are on, each a RabbitMQ cluster of its own.
     The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there never were any.
     `generated_secrets` are the keys that had no value in the secrets file before and now have one.
     """
 
     directory: Path
     hosts: dict[str, Host]
-    rabbitmq: tuple[Host, ...]
+    clusters: tuple[RabbitCluster, ...]
     qdrouterd: tuple[Host, ...]
     projects: tuple[ProjectDeployment, ...]
     broker: BrokerSettings = field(default_factory=BrokerSettings)
@@ -128,3 +142,25 @@ class Deployment:
     erlang_cookie: Secret = field(default_factory=lambda: Secret(""))
     router_password: Secret = field(default_factory=lambda: Secret(""))
     generated_secrets: tuple[str, ...] = ()
+
+    @property
+    def rabbitmq(self) -> tuple[Host, ...]:
+        """Return the hosts of all RabbitMQ clusters."""
+        return tuple(dict.fromkeys(host for cluster in self.clusters for host in cluster.hosts))
+
+    def cluster_of(self, host: Host) -> RabbitCluster | None:
+        """Return the RabbitMQ cluster that a host belongs to, None for a host without a broker."""
+        return next((cluster for cluster in self.clusters if host in cluster.hosts), None)
+
+    def cluster(self, group: str) -> RabbitCluster | None:
+        """Return the RabbitMQ cluster of a group, None when no bus is on it."""
+        return next((cluster for cluster in self.clusters if cluster.group == group), None)
+
+    def without(self, name: str) -> Deployment:
+        """Return the deployment less one service host; a project with no other host is left out with it."""
+        projects = [
+            replace(project, hosts=tuple(host for host in project.hosts if host.name != name))
+            for project in self.projects
+        ]
+        hosts = {key: host for key, host in self.hosts.items() if key != name}
+        return replace(self, hosts=hosts, projects=tuple(project for project in projects if project.hosts))

@@ -24,6 +24,7 @@ from deployer.model.deployment import (
     Limits,
     Policy,
     ProjectDeployment,
+    RabbitCluster,
     RouterSettings,
     RouterTls,
     Timeouts,
@@ -66,7 +67,7 @@ def load_deployment(directory: Path) -> Deployment:
     return Deployment(
         directory=directory,
         hosts=hosts,
-        rabbitmq=brokers,
+        clusters=(RabbitCluster(RABBITMQ, brokers),) if brokers else (),
         qdrouterd=routers,
         projects=projects,
         broker=_broker(settings.rabbitmq, mirrored=len(brokers) > 1),

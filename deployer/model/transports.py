@@ -14,10 +14,13 @@ from deployer.model.transport_url import TransportURL
 class Transport:
     """One bus as one project sees it: `hosts` all answer on `port`; `driver` is oslo.messaging's name.
 
-    Routers know the user as user@`realm`. `ca`, with TLS, is the file on the services' hosts to verify routers with.
+    `noop` is the notifications of a project that sends none: it has no hosts and no URL. `group` is that of the hosts,
+    "" when they are not deployed here; `setup_host` the one of them that a new cluster is gathered around. Routers know
+    the user as user@`realm`. With TLS, `ca` is the file on the services' hosts to verify the servers with, and
+    `ssl_version` the protocol that a RabbitMQ URL asks for.
     """
 
-    driver: Literal["rabbit", "amqp"]
+    driver: Literal["rabbit", "amqp", "noop"]
     hosts: tuple[str, ...]
     port: int
     tls: bool
@@ -26,21 +29,36 @@ class Transport:
     password: Secret
     realm: str = ""
     ca: str = ""
+    group: str = ""
+    setup_host: str = ""
+    ssl_version: str = ""
 
     def url(self) -> Secret:
-        """Return the oslo.messaging transport URL.
+        """Return the oslo.messaging transport URL; ValueError for `noop`, which has none.
 
         User, password, port and one query are always there and names are lower-case: nova formats its cell
         templates from its parts, and writes "None" for a missing one (nova: objects/cell_mapping.py).
         """
+        if self.driver == "noop":
+            raise ValueError("the driver noop has no transport URL")
         return TransportURL(
             driver=self.driver,
             hosts=tuple((host.lower(), self.port) for host in self.hosts),
             user=self.user,
             password=self.password,
             vhost=self.vhost,
-            query=(("ssl", "1" if self.tls else "0"),),
+            query=self._query(),
         ).render()
+
+    def _query(self) -> tuple[tuple[str, str], ...]:
+        """Return the query; options of the rabbit driver alone, for the amqp driver fails to load with them.
+
+        oslo_messaging/_drivers/common.py: ConfigOptsProxy._validate_query.
+        """
+        query = [("ssl", "1" if self.tls else "0")]
+        if self.tls and self.driver == "rabbit":
+            query += [("ssl_version", self.ssl_version), ("ssl_ca_file", self.ca)]
+        return tuple((name, value) for name, value in query if value)
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,8 @@ def resolve(deployment: Deployment, project: ProjectDeployment) -> Transports:
         vhost=project.vhost,
         user=project.user,
         password=rabbit_password(project.password),
+        group=deployment.clusters[0].group if deployment.clusters else "",
+        setup_host=deployment.rabbitmq[0].name if deployment.rabbitmq else "",
     )
     return Transports(rpc=_routers(deployment, project) if deployment.qdrouterd else rabbit, notify=rabbit)
 
@@ -90,4 +110,6 @@ def _routers(deployment: Deployment, project: ProjectDeployment) -> Transport:
         password=project.password,
         realm=router.realm,
         ca=router.tls.ca if router.tls else "",
+        group="qdrouterd",
+        setup_host=deployment.qdrouterd[0].name,
     )

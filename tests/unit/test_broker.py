@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from deployer.model.catalogue import Project
-from deployer.model.deployment import BrokerSettings, Deployment, Host, Policy, ProjectDeployment
+from deployer.model.deployment import BrokerSettings, Deployment, Host, Policy, ProjectDeployment, RabbitCluster
 from deployer.model.secrets import Secret
 from deployer.plan.broker import compare
 from deployer.plan.broker_definitions import definitions
@@ -24,7 +24,9 @@ def deployment(*projects: str, nodes: int = 3, policies: tuple[Policy, ...] = (T
     catalogue = cast("Project", None)
     deployed = tuple(ProjectDeployment(name, catalogue, (), f"/{name}", name, Secret(PASSWORD)) for name in projects)
     by_name = {host.name: host for host in hosts}
-    return Deployment(Path(), by_name, hosts, (), deployed, BrokerSettings(policies=policies))
+    return Deployment(
+        Path(), by_name, (RabbitCluster("rabbitmq", hosts),), (), deployed, BrokerSettings(policies=policies)
+    )
 
 
 def exported(**more: list[dict[str, Any]]) -> dict[str, Any]:

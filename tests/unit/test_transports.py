@@ -17,6 +17,7 @@ from deployer.model.deployment import (
     Deployment,
     Host,
     ProjectDeployment,
+    RabbitCluster,
     RouterSettings,
     RouterTls,
 )
@@ -34,7 +35,7 @@ def deployment(*addresses: str, port: int = 5672, password: str = PASSWORD) -> D
     return Deployment(
         directory=Path(),
         hosts={host.name: host for host in (*hosts, controller)},
-        rabbitmq=hosts,
+        clusters=(RabbitCluster("rabbitmq", hosts),),
         qdrouterd=(),
         projects=(project,),
         broker=BrokerSettings(port=port),
@@ -63,6 +64,8 @@ def test_both_buses_are_the_rabbitmq_group_in_its_order() -> None:
         vhost="/nova",
         user="nova",
         password=Secret(PASSWORD),
+        group="rabbitmq",
+        setup_host="msg0",
     )
     assert (transports.rpc, transports.notify) == (expected, expected)
 
@@ -80,6 +83,8 @@ def test_routers_carry_rpc_in_the_order_of_their_group_and_notifications_stay_on
         user="nova",
         password=Secret(PASSWORD),
         realm="openstack",
+        group="qdrouterd",
+        setup_host="rtr0",
     )
 
 

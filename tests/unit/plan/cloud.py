@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from deployer.ini import IniFile
 from deployer.model.catalogue import load_catalogue
-from deployer.model.deployment import Deployment, Host, ProjectDeployment
+from deployer.model.deployment import Deployment, Host, ProjectDeployment, RabbitCluster
 from deployer.model.secrets import Blob, Secret
 from deployer.model.transports import resolve
 from deployer.plan.broker import compare
@@ -50,7 +50,8 @@ def deployment(
     services = [host for one in projects for host in one.hosts]
     everyone = {host.name: host for host in [*rabbitmq, *qdrouterd, *services]}
     cookie = Secret("canary-cookie")
-    return Deployment(Path("inventory"), everyone, rabbitmq, qdrouterd, projects, erlang_cookie=cookie)
+    clusters = (RabbitCluster("rabbitmq", rabbitmq),) if rabbitmq else ()
+    return Deployment(Path("inventory"), everyone, clusters, qdrouterd, projects, erlang_cookie=cookie)
 
 
 def url(cloud: Deployment, name: str) -> str:

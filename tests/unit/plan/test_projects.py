@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from deployer.errors import ConfigurationError
-from deployer.model.deployment import Deployment, Timeouts
+from deployer.model.deployment import Deployment, RabbitCluster, Timeouts
 from deployer.model.secrets import Secret
 from deployer.plan.cells import CellMapping
 from deployer.plan.observed import HostFacts
@@ -154,7 +154,9 @@ def test_rpc_moves_to_the_routers_and_back() -> None:
 
 
 def test_more_members_of_the_same_bus_are_no_move() -> None:
-    more = dataclasses.replace(SITE, rabbitmq=(MSG1, RTR1), hosts={**SITE.hosts, "rtr1": RTR1})
+    more = dataclasses.replace(
+        SITE, clusters=(RabbitCluster("rabbitmq", (MSG1, RTR1)),), hosts={**SITE.hosts, "rtr1": RTR1}
+    )
     plan = plan_projects(more, on_rabbit())[1]
     assert (plan.changed, plan.moves) == (True, False)
 
