@@ -55,6 +55,12 @@ class IniFile:
         above = itertools.takewhile(lambda block: block is not found[-1], self._blocks())
         return 1 + sum(len(block.lines) for block in above)
 
+    def options(self) -> Iterator[tuple[str, str]]:
+        """Yield section and key of every option in the order of the file, of a repeated one each time."""
+        for section in self._document.iter_sections():
+            for option in section.iter_options():
+                yield _group(section.name), option.raw_key
+
     def set(self, section: str, key: str, value: str) -> None:
         """Make `value` win; raises ValueError for a section, key or value that no single line can hold."""
         found = self._options(section, key)
