@@ -16,6 +16,7 @@ HybridmsgError                    1
 ├── LeftoverMessages              3   old RPC queues hold messages that would be executed hours late
 ├── GateFailed                    3   a service does not answer on the bus
 ├── UndoFailed                    3   a project could not be put back: it stands between old and new
+├── PreflightFailed             3-4   something stands in a run's way; 4 when that is hosts out of reach only
 ├── UnfinishedRun                 1   an earlier run was cut off and must be rolled back first
 ├── NothingToRollBack             1   no run is recorded
 └── Interrupted                 130   Ctrl-C or SIGTERM
@@ -26,6 +27,7 @@ Exit code 2 is not an error: `plan` found changes pending (click's own usage err
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 class HybridmsgError(Exception):
@@ -194,6 +196,41 @@ class UndoFailed(HybridmsgError):
         self.project, self.cause, self.undo = project, cause, undo
         problem = f"{project} failed and could not be put back: {undo or type(undo).__name__}"
         super().__init__(f"{cause}\n{problem}\nIt stands between old and new: mend that, then roll back")
+
+
+FindingState = Literal["ok", "told", "later", "waived", "failed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one thing that a run needs: `check` names it, `host` is "" for what is of no single host.
+
+    `later` is what hybridmsg makes before it needs it, `told` what is no obstacle and worth knowing.
+    """
+
+    host: str
+    check: str
+    state: FindingState
+    detail: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.host}: {self.check}" if self.host else self.check
+        return f"{where}: {self.detail}" + (f". {self.remedy}" if self.remedy else "")
+
+
+REACHABLE = "reachable"
+"""The check of a host that does not answer: its exit code is that of Unreachable."""
+
+
+class PreflightFailed(HybridmsgError):
+    """Something stands in the way of a run, and nothing was touched; carries every finding that failed."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = findings
+        reached = any(finding.check != REACHABLE for finding in findings)
+        self.exit_code = HostError.exit_code if reached else Unreachable.exit_code
+        super().__init__("\n".join(map(str, findings)))
 
 
 class UnfinishedRun(HybridmsgError):

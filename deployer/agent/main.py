@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from deployer.agent import cells, facts, journal, probe, queues, router, steps, undo
+from deployer.agent import cells, facts, journal, preflight, probe, queues, router, steps, undo
 from deployer.agent.channel import Channel
 from deployer.agent.errors import AgentError, RefusedError
 from deployer.agent.journal import Journal, state_directory
@@ -52,7 +52,9 @@ class Agent:
                 "answer": probe.probe(args["interpreter"], args["user"], args["request"], args["timeout"])
             },
             **{
-                name: _asking(question) for ops in (cells.OPS, queues.OPS, router.OPS) for name, question in ops.items()
+                name: _asking(question)
+                for ops in (cells.OPS, preflight.OPS, queues.OPS, router.OPS)
+                for name, question in ops.items()
             },
         }
 

@@ -26,12 +26,18 @@ ASK_TIMEOUT = 60.0  # seconds for a question
 ACT_TIMEOUT = 300.0  # seconds for stop_app, join_cluster, start_app, import_definitions each
 RETRY_PAUSE = 1.0  # seconds between two questions to a node that does not answer yet
 _NODE = re.compile(r"[\w.-]+@[\w.-]+")
-# One expression instead of list_queues for every vhost: list_vhosts and list_queues call these functions too.
+# One expression instead of a list_... for every vhost: list_vhosts, list_queues and list_connections call these
+# functions too. A peer's host is an address, or its name where RabbitMQ looks names up (reverse_dns_lookups).
 _QUEUES = (
+    "Text = fun(H) when is_tuple(H) -> list_to_binary(inet:ntoa(H)); "
+    '(H) -> iolist_to_binary(io_lib:format("~ts", [H])) end, '
     'io:format("~ts", [rabbit_json:encode(#{node => node(), queues => '
     "[#{vhost => V, queue => N, consumers => C} || V <- rabbit_vhost:list_names(), "
     "[{name, {resource, _, queue, N}}, {consumers, C}] <- "
-    "rabbit_amqqueue:info_all(V, [name, consumers])]})])."
+    "rabbit_amqqueue:info_all(V, [name, consumers])], connections => "
+    "[#{vhost => Text(V), user => Text(U), peer_host => Text(H), peer_port => P, name => Text(N)} || "
+    "[{vhost, V}, {user, U}, {peer_host, H}, {peer_port, P}, {name, N}] <- "
+    "rabbit_networking:connection_info_all([vhost, user, peer_host, peer_port, name])]})])."
 )
 # What a broker has before anybody used it; RabbitMQ 3.11 and later give each cluster an id of its own.
 _DEFAULTS = {
@@ -116,7 +122,7 @@ KINDS: dict[str, Act] = {
 
 
 def _nothing() -> Json:
-    lists: Json = {"members": [], "running_members": [], "consumers": []}
+    lists: Json = {"members": [], "running_members": [], "consumers": [], "connections": []}
     return {
         "version": None,
         "running": False,
@@ -178,6 +184,7 @@ def _ask(pool: ThreadPoolExecutor) -> Json:
         "consumers": [
             {"vhost": queue["vhost"], "queue": queue["queue"]} for queue in seen["queues"] if queue["consumers"]
         ],
+        "connections": seen["connections"],
     }
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.agent import probe, router_users
-from deployer.agent.amqp_login import CredentialsError, Endpoint, LoginError, is_loopback, login
+from deployer.agent.amqp_login import login
+from deployer.agent.endpoint import CredentialsError, Endpoint, LoginError, is_loopback
 from deployer.agent.errors import RefusedError
 from deployer.agent.types import Json
 

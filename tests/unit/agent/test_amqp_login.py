@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deployer.agent.amqp_login import CredentialsError, Endpoint, LoginError, login
+from deployer.agent.amqp_login import login
+from deployer.agent.endpoint import CredentialsError, Endpoint, LoginError
 from tests.unit.amqp_door import SASL, USERS, Door, frame, mechanisms, performative
 
 Doors = Callable[..., Door]

@@ -28,7 +28,7 @@ FRESH: dict[str, Any] = {
     # As every cluster has it from RabbitMQ 3.11 on.
     "global_parameters": [{"name": "internal_cluster_id", "value": "rabbitmq-cluster-id-x"}],
 }
-NO_QUEUES = '{"node":"rabbit@bare1","queues":[]}ok\n'
+NO_QUEUES = '{"connections":[],"node":"rabbit@bare1","queues":[]}ok\n'
 BODY = """
 replies = json.load(open({path!r}))
 command = next(word for word in argv if word in replies)
@@ -93,6 +93,15 @@ def test_a_cluster_is_told_as_the_contract_has_it(broker: Broker) -> None:
         "cookie_b64": None,
         "empty": False,
         "consumers": [{"vhost": "/nova", "queue": "conductor.ctl1"}],
+        "connections": [
+            {
+                "vhost": "/nova",
+                "user": "nova",
+                "peer_host": "10.77.0.21",
+                "peer_port": 41200,
+                "name": "10.77.0.21:41200 -> 10.77.0.11:5672",
+            }
+        ],
         "resolves": {},
     }
 
