@@ -127,7 +127,8 @@ class Deployment:
 
     `clusters` are the groups that a project's RPC or notifications are on, each a RabbitMQ cluster of its own.
     The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there never were any.
-    `generated_secrets` are the keys that had no value in the secrets file before and now have one.
+    `generated_secrets` are the keys that had no value in the secrets file before and now have one; `waive` names what
+    a preflight is to let pass.
     """
 
     directory: Path
@@ -142,6 +143,7 @@ class Deployment:
     erlang_cookie: Secret = field(default_factory=lambda: Secret(""))
     router_password: Secret = field(default_factory=lambda: Secret(""))
     generated_secrets: tuple[str, ...] = ()
+    waive: tuple[str, ...] = ()
 
     @property
     def rabbitmq(self) -> tuple[Host, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,7 @@ from deployer.model.inventory_schema import (
 from deployer.model.membership import build_inventory, resolve_jump_hosts
 from deployer.model.passwords import ERLANG_COOKIE, ROUTER_PASSWORD, load_or_generate, password_key
 from deployer.model.router_rules import check_routers
+from deployer.model.secret_sources import SecretSources
 from deployer.model.secrets import Secret
 
 
@@ -60,7 +62,9 @@ def load_deployment(directory: Path) -> Deployment:
     wanted = [*map(password_key, deployed), ERLANG_COOKIE, *([ROUTER_PASSWORD] if routers else [])]
     path = directory / Path(settings.secrets_file).expanduser()
     # Also without routers: those that a deployment once had are asked who is attached before they are left behind.
-    passwords, generated = load_or_generate(path, wanted, optional=[ROUTER_PASSWORD])
+    sources = SecretSources.of(settings.secrets, directory, os.environ)
+    found = load_or_generate(path, wanted, [ROUTER_PASSWORD], sources)
+    passwords = found.values
     projects = tuple(_project(catalogue[name], hosts, settings, passwords) for name in deployed)
     _refuse_one_user_with_two_passwords(path, projects)
     brokers = _members(hosts, RABBITMQ)
@@ -76,7 +80,7 @@ def load_deployment(directory: Path) -> Deployment:
         limits=Limits(**settings.limits.model_dump()),
         erlang_cookie=passwords[ERLANG_COOKIE],
         router_password=passwords.get(ROUTER_PASSWORD, Secret("")),
-        generated_secrets=tuple(generated),
+        generated_secrets=found.generated,
     )
 
 
