@@ -1,4 +1,4 @@
-"""The secrets file: passwords named as in openstack-ansible's user_secrets.yml, missing ones generated."""
+"""Passwords by the names of openstack-ansible's user_secrets.yml, wherever they are kept; missing ones generated."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import fcntl
 import os
 import re
 import secrets
-import stat
 import string
-import tempfile
 from collections.abc import Collection
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from deployer.errors import ConfigurationError, Mistake
+from deployer.model.secret_sources import SecretSources
 from deployer.model.secrets import Secret
-from deployer.model.yaml_source import YamlFile, read_yaml
+from deployer.model.secrets_file import SecretsFile
+from deployer.model.yaml_source import YamlFile
 
 ERLANG_COOKIE = "rabbitmq_cookie_token"
 ROUTER_PASSWORD = "qdrouterd_password"  # noqa: S105 - the name of a key
@@ -37,16 +38,25 @@ def password_key(project: str) -> str:
     return f"{project}_oslomsg_rpc_password"
 
 
-def load_or_generate(
-    path: Path, wanted: list[str], optional: Collection[str] = ()
-) -> tuple[dict[str, Secret], list[str]]:
-    """Return the wanted secrets and the names of those just generated and appended to the file.
+@dataclass(frozen=True)
+class Passwords:
+    """Secrets by key, the keys of those just generated, and what each came from, as people call it."""
 
-    `optional` ones are returned too where the file has them.
+    values: dict[str, Secret]
+    generated: tuple[str, ...]
+    origins: dict[str, str]
+
+
+def load_or_generate(
+    path: Path, wanted: Collection[str], optional: Collection[str] = (), sources: SecretSources | None = None
+) -> Passwords:
+    """Return the wanted secrets, after generating those that no source has and appending them to the file.
+
+    `optional` ones are returned too where a source has them. `sources` go before the file and open it.
     The file is created 0600 when absent, and refused when others can read it or own it. Existing bytes
     are kept as they are. Raises ConfigurationError with every mistake, before anything is written.
     """
-    path = path.resolve()
+    path, sources = path.resolve(), sources or SecretSources()
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -55,60 +65,47 @@ def load_or_generate(
     try:
         # Two runs at once must not both generate: the second waits here and finds the first one's passwords.
         fcntl.flock(directory, fcntl.LOCK_EX)
-        return _load_or_generate(path, wanted, optional, directory)
+        return _load_or_generate(path, wanted, optional, sources, directory)
     finally:
         os.close(directory)
 
 
 def _load_or_generate(
-    path: Path, wanted: list[str], optional: Collection[str], directory: int
-) -> tuple[dict[str, Secret], list[str]]:
-    file = _read(path, wanted, optional)
-    if file.mistakes:
-        raise ConfigurationError(file.mistakes)
-    missing = [key for key in wanted if key not in file.data]
-    values = {key: _generate() for key in missing}
-    if missing:
+    path: Path, wanted: Collection[str], optional: Collection[str], sources: SecretSources, directory: int
+) -> Passwords:
+    keys = list(dict.fromkeys((*wanted, *optional)))
+    file = SecretsFile.read(path, sources.vault, keys)
+    given = [*sources.before_the_file, file.yaml]
+    found = {key: source for source in reversed(given) for key in keys if key in source.data}
+    missing = [key for key in wanted if key not in found]
+    for source in given:
+        _check_values(source, [key for key in keys if found.get(key) is source])
+        _check_names(source, keys, missing)
+    if mistakes := [mistake for source in given for mistake in source.mistakes]:
+        raise ConfigurationError(mistakes)
+    generated = {key: Secret(_generate()) for key in missing}
+    if generated:
         try:
-            _append(path, file.data, values, directory)
+            file.append(generated, directory)
         except OSError as error:
             problem = f"cannot be written: {error.strerror}"
             raise ConfigurationError([Mistake(str(path), "", problem)]) from None
-    present = {**file.data, **values}
-    return {key: Secret(present[key]) for key in (*wanted, *optional) if key in present}, missing
+    origins = {key: found[key].name if key in found else str(path) for key in keys if key in {*found, *missing}}
+    values = {key: generated[key] if key in generated else Secret(found[key].data[key]) for key in origins}
+    return Passwords(values, tuple(generated), origins)
 
 
-def _read(path: Path, wanted: Collection[str], optional: Collection[str]) -> YamlFile:
-    if not path.exists():
-        return YamlFile(str(path))
-    if problem := _guard(path):
-        return YamlFile(str(path), mistakes=[Mistake(str(path), "", problem)])
-    file = read_yaml(path, confidential=True)
-    for key in sorted({*wanted, *optional} & set(file.data)):
-        if problem := _weakness(key, file.data[key]):
-            file.refuse((key,), problem)
-    absent = set(wanted) - set(file.data)
-    for key in file.data:
-        near = get_close_matches(key, absent, n=1, cutoff=0.85)
-        if near and key not in wanted and not _KNOWN_ELSEWHERE.fullmatch(key):
-            file.refuse((key,), f'unknown key. Did you mean "{near[0]}"?')
-    return file
+def _check_values(source: YamlFile, used: Collection[str]) -> None:
+    for key in used:
+        if problem := _weakness(key, source.data[key]):
+            source.refuse((key,), problem)
 
 
-def _guard(path: Path) -> str:
-    """Return why this file must not be trusted with secrets, or ''."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file"
-    me = os.geteuid()
-    if status.st_uid != me:
-        return f"belongs to user id {status.st_uid}, not to you ({me}). Run: chown {me} {path}"
-    if stat.S_IMODE(status.st_mode) & 0o177:
-        return f"has mode {stat.S_IMODE(status.st_mode):04o}: others may read it. Run: chmod 600 {path}"
-    with path.open("rb") as handle:
-        if handle.read(14) == b"$ANSIBLE_VAULT":
-            return "is encrypted with ansible-vault. Decrypt it to a 0600 file and name that in secrets_file"
-    return ""
+def _check_names(source: YamlFile, known: Collection[str], missing: Collection[str]) -> None:
+    for key in source.data:
+        near = get_close_matches(key, missing, n=1, cutoff=0.85)
+        if near and key not in known and not _KNOWN_ELSEWHERE.fullmatch(key):
+            source.refuse((key,), f'unknown key. Did you mean "{near[0]}"?')
 
 
 def _weakness(key: str, value: object) -> str:
@@ -134,26 +131,3 @@ def _unfit(key: str, value: str) -> str:
 
 def _generate() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(32))
-
-
-def _append(path: Path, present: dict[str, object], values: dict[str, str], directory: int) -> None:
-    """Replace the file by itself plus `values`, atomically; refuse what would not read back."""
-    before = path.read_bytes() if path.exists() else b""
-    newline = b"\r\n" if b"\r\n" in before else b"\n"
-    if before and not before.endswith(b"\n"):
-        before += newline
-    content = before + b"".join(f"{key}: {value}".encode() + newline for key, value in values.items())
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as handle:  # mkstemp made it 0600
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        written = read_yaml(Path(temporary), confidential=True)
-        if written.mistakes or written.data != {**present, **values}:
-            problem = f"nothing can be appended to it. Add by hand: {', '.join(values)}"
-            raise ConfigurationError([Mistake(str(path), "", problem)])
-        Path(temporary).replace(path)
-        os.fsync(directory)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -14,7 +14,15 @@ from deployer.errors import Mistake
 
 KeyPath = tuple[str | int, ...]
 _MERGE = "tag:yaml.org,2002:merge"
+_VAULT_TAGS = ("!vault", "!vault-encrypted")
 _UNUSABLE = object()  # a value that is already named as wrong: left out, so that it is named once
+
+
+@dataclass(frozen=True)
+class Vaulted:
+    """A value of a confidential file that ansible-vault encrypted (`!vault`), as it stands there."""
+
+    envelope: str = field(repr=False)
 
 
 @dataclass
@@ -51,13 +59,22 @@ def read_yaml(path: Path, label: str = "", *, confidential: bool = False) -> Yam
 
     `label` leads the paths of its mistakes; of a `confidential` file no content ever gets into one.
     """
-    file = YamlFile(str(path), label=label, confidential=confidential)
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+    except OSError as error:
+        file = YamlFile(str(path), label=label, confidential=confidential)
+        file.refuse((), f"cannot be read: {error.strerror}")
+        return file
+    return parse_yaml(content, str(path), label, confidential=confidential)
+
+
+def parse_yaml(content: bytes, name: str, label: str = "", *, confidential: bool = False) -> YamlFile:
+    """Read the content of what its mistakes call `name`, as `read_yaml` does."""
+    file = YamlFile(name, label=label, confidential=confidential)
+    try:
+        text = content.decode()
     except UnicodeDecodeError as error:
         file.refuse((), f"is not UTF-8 (byte {error.start}). Save it as UTF-8")
-    except OSError as error:
-        file.refuse((), f"cannot be read: {error.strerror}")
     else:
         _parse(file, text)
     return file
@@ -105,6 +122,8 @@ class _Builder:
         return self.scalar(node, path)
 
     def scalar(self, node: Node, path: KeyPath) -> Any:
+        if self.file.confidential and node.tag in _VAULT_TAGS:
+            return Vaulted(node.value)
         try:
             return self.yaml.constructor.construct_object(node)
         except (YAMLError, ValueError):
