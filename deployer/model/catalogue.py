@@ -1,15 +1,24 @@
-"""The catalogue: what is known of each OpenStack project (files, units, topics), read from catalogue.yaml."""
+"""The catalogue: what is known of each OpenStack project (files, units, topics), one file each in projects/."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 
+from deployer.errors import ConfigurationError, Mistake
+from deployer.model.shape_check import refuse_each
+from deployer.model.yaml_source import YamlFile, read_yaml
+
 Role = Literal["server", "client", "notifier", "listener"]
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_ROLES = ("rabbitmq", "qdrouterd")  # groups of the inventory that are no project's
 
 
 class _Entry(BaseModel):
@@ -96,18 +105,47 @@ class Project(_Entry):
         return self
 
 
-def parse_catalogue(text: str) -> dict[str, Project]:
-    """Return the projects of a catalogue document in their order; raises pydantic.ValidationError."""
-    document = YAML(typ="safe", pure=True).load(text)
-    projects = [Project(name=name, **entry) for name, entry in document.items()]
-    return {project.name: project for project in sorted(projects, key=lambda project: project.order)}
-
-
 @cache
-def _shipped() -> dict[str, Project]:
-    return parse_catalogue(files("deployer.model").joinpath("catalogue.yaml").read_text(encoding="utf-8"))
+def _shipped() -> dict[str, dict[str, Any]]:
+    yaml = YAML(typ="safe", pure=True)
+    entries = [file for file in files("deployer.model").joinpath("projects").iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): yaml.load(file.read_text(encoding="utf-8")) for file in entries}
 
 
-def load_catalogue() -> dict[str, Project]:
-    """Return the shipped catalogue, name -> Project, in project order."""
-    return dict(_shipped())
+def load_catalogue(own: Path | None = None) -> dict[str, Project]:
+    """Return the catalogue, name -> Project, in project order: the shipped one with the operator's files over it.
+
+    A NAME.yaml in the directory `own`, which need not exist, replaces the keys it gives of the shipped project of that
+    name, or is a new project. Raises ConfigurationError with every mistake in these files.
+    """
+    shipped = _shipped()
+    projects = {name: Project(name=name, **entry) for name, entry in shipped.items()}
+    mistakes: list[Mistake] = []
+    for path in sorted(own.iterdir()) if own is not None and own.is_dir() else ():
+        if path.suffix not in (".yaml", ".yml"):
+            continue
+        file = read_yaml(path)
+        project = _own_project(file, path, shipped)
+        if project is not None:
+            projects[project.name] = project
+        mistakes += file.mistakes
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return {project.name: project for project in sorted(projects.values(), key=lambda one: (one.order, one.name))}
+
+
+def _own_project(file: YamlFile, path: Path, shipped: Mapping[str, Mapping[str, Any]]) -> Project | None:
+    """Return the project that an operator's file describes, or None: what is wrong is recorded in the file."""
+    if path.suffix != ".yaml" or not _NAME.fullmatch(path.stem) or path.stem in _ROLES:
+        file.refuse((), f"is no project's name. Name it PROJECT.yaml, not one of {', '.join(_ROLES)}, in lower case")
+        return None
+    if "name" in file.data:
+        file.refuse(("name",), "is the file's own name. Delete the line")
+        return None
+    if file.mistakes:
+        return None
+    try:
+        return Project.model_validate({**shipped.get(path.stem, {}), **file.data, "name": path.stem})
+    except ValidationError as error:
+        refuse_each(Project, file, (), error)
+        return None

@@ -46,6 +46,8 @@ from deployer.model.router_rules import check_routers
 from deployer.model.secret_sources import SecretSources
 from deployer.model.secrets import Secret
 
+OWN_PROJECTS = "projects"  # the operator's part of the catalogue, in the inventory directory
+
 
 def load_deployment(directory: Path) -> Deployment:
     """Return the deployment that hosts.yaml, groups.yaml and defaults.yaml in `directory` describe.
@@ -53,7 +55,7 @@ def load_deployment(directory: Path) -> Deployment:
     Missing secrets are generated into the secrets file, only once everything else is right.
     Raises ConfigurationError with every mistake found.
     """
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(directory / OWN_PROJECTS)
     files, inventory = _checked(directory, catalogue)
     settings = files.defaults.data.hybridmsg
     hosts = _hosts(inventory)
@@ -90,7 +92,7 @@ def load_inventory(directory: Path) -> Inventory:
 
     Raises ConfigurationError with every mistake found.
     """
-    inventory = _checked(directory, load_catalogue())[1]
+    inventory = _checked(directory, load_catalogue(directory / OWN_PROJECTS))[1]
     resolve_jump_hosts(inventory)
     return inventory
 

@@ -41,11 +41,16 @@ def check_shape(model: type[Model], file: YamlFile, path: KeyPath, data: object)
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
+        wrong = refuse_each(model, file, path, error)
+    return model.model_validate({key: value for key, value in data.items() if key not in wrong})
+
+
+def refuse_each(model: type[BaseModel], file: YamlFile, path: KeyPath, error: ValidationError) -> set[str | int]:
+    """Record everything that `error` found wrong with a `model` at `path`; returns the model's keys that are wrong."""
+    details = error.errors(include_url=False)
     for detail in details:
         file.refuse((*path, *detail["loc"]), _describe(model, detail))
-    wrong = {detail["loc"][0] for detail in details}
-    return model.model_validate({key: value for key, value in data.items() if key not in wrong})
+    return {detail["loc"][0] for detail in details if detail["loc"]}
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
@@ -55,7 +60,7 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return "is missing"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    text = text.replace("a valid dictionary", "a mapping")
+    text = text.replace("a valid dictionary", "a mapping").replace("a valid tuple", "a list")
     if detail["type"].endswith("_type"):
         text += f", not {_kind(detail['input'])}"
     return text
@@ -75,7 +80,7 @@ def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
 
 def _inner_shape(shape: Any, part: str | int) -> Any:
     if not _is_model(shape):
-        return get_args(shape)[-1]
+        return [part for part in get_args(shape) if part is not Ellipsis][-1]  # tuple[X, ...] is a list of X
     field = shape.model_fields.get(part)
     inner = field.annotation if field else get_args(get_type_hints(shape)["__pydantic_extra__"])[-1]
     members = get_args(inner)

@@ -64,7 +64,7 @@ def test_no_file_of_the_packages_is_left_out(wheel: zipfile.ZipFile) -> None:
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"deployer/model/catalogue.yaml", "templates/rabbitmq.conf.j2", "deployer/agent/main.py"} <= files
+    assert {"deployer/model/projects/nova.yaml", "templates/rabbitmq.conf.j2", "deployer/agent/main.py"} <= files
     assert files <= set(wheel.namelist())
 
 
@@ -111,9 +111,9 @@ def test_catalogue_templates_and_agent_are_found_away_from_the_clone(away: Calla
         "from deployer.model.catalogue import load_catalogue\n"
         "from deployer.nornir_plugins.bundle import agent_bundle\n"
         "from deployer.plan.render import render\nimport io, zipfile, tasks.files\n"
-        "print(len(load_catalogue()), len(render('rabbitmq.conf.j2', port=5672, nodes=1)) > 0)\n"
+        "print('neutron' in load_catalogue(), len(render('rabbitmq.conf.j2', port=5672, nodes=1)) > 0)\n"
         "agent = zipfile.ZipFile(io.BytesIO(agent_bundle())).namelist()\n"
         "print('deployer/agent/main.py' in agent, tasks.files.__file__)"
     )
-    assert shown.split()[:3] == ["5", "True", "True"]
+    assert shown.split()[:3] == ["True", "True", "True"]
     assert str(ROOT) not in shown
