@@ -205,7 +205,8 @@ FindingState = Literal["ok", "told", "later", "waived", "failed"]
 class Finding:
     """What was found of one thing that a run needs: `check` names it, `host` is "" for what is of no single host.
 
-    `later` is what hybridmsg makes before it needs it, `told` what is no obstacle and worth knowing.
+    `later` is what hybridmsg makes before it needs it, `told` what is no obstacle and worth knowing. `waiver` is the
+    name by which it may be waived, "" when it may not.
     """
 
     host: str
@@ -213,6 +214,7 @@ class Finding:
     state: FindingState
     detail: str
     remedy: str = ""
+    waiver: str = ""
 
     def __str__(self) -> str:
         where = f"{self.host}: {self.check}" if self.host else self.check

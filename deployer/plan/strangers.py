@@ -1,0 +1,137 @@
+"""Who is on a bus, or on a host, that the inventory does not know: it would be left behind by a switch. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from deployer.errors import ConfigurationError, Finding
+from deployer.model.catalogue import Project
+from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.transports import resolve
+from deployer.plan.bus_today import RpcBus, rpc_bus
+from deployer.plan.examined import Examination, Service
+from deployer.plan.service_file import read_service_file
+
+Examined = Mapping[str, Examination]
+
+# Programs of OpenStack by the names of their units (openstack-NAME in RDO), or by where openstack-ansible has them.
+_UNIT = re.compile(
+    r"(openstack-|octavia-|neutron-|nova-|cinder-|glance-|heat-|keystone-|placement-|ceilometer-|gnocchi-|aodh-|manila-|"
+    r"designate-|barbican-|magnum-|trove-|sahara-|mistral-|murano-|masakari-|ironic-|watcher-|zun-|senlin-|vitrage-|"
+    r"cloudkitty-|blazar-|freezer-|tacker-|cyborg-|zaqar-|swift-|karbor-|congress-|solum-|adjutant-|panko-|qinling-)"
+)
+_VENV = re.compile(r"/openstack/venvs/")
+
+
+def rogue_connections(deployment: Deployment, examined: Examined) -> list[Finding]:
+    """Return a finding for each peer on a bus that a project leaves which has no address of any inventory host.
+
+    It would stay behind, and recreate queues there. The bus is looked at where the deployment's brokers serve it.
+    """
+    leaving: dict[str, list[str]] = {}
+    for project in deployment.projects:
+        for vhost in _vhosts_left(deployment, project, examined):
+            leaving.setdefault(vhost, []).append(project.name)
+    known = _addresses(deployment, examined)
+    found: dict[tuple[str, str], set[str]] = {}
+    for connection in _connections(deployment, examined):
+        peer = _plain(connection["peer_host"])
+        if connection["vhost"] in leaving and peer not in known and not _is_loopback(peer):
+            found.setdefault((peer, connection["vhost"]), set()).add(connection["user"])
+    return [_rogue(peer, vhost, sorted(users), leaving[vhost]) for (peer, vhost), users in sorted(found.items())]
+
+
+def _rogue(peer: str, vhost: str, users: list[str], projects: list[str]) -> Finding:
+    detail = (
+        f"{peer} is connected to vhost {vhost} as {', '.join(users)} and is no host of the inventory: "
+        f"it would stay behind when {', '.join(projects)} leaves"
+    )
+    remedy = f"Add the host, stop what runs there, or waive {peer} when it is no service of {', '.join(projects)}"
+    return Finding("", "stranger", "failed", detail, remedy, waiver=peer)
+
+
+def _vhosts_left(deployment: Deployment, project: ProjectDeployment, examined: Examined) -> set[str]:
+    return {bus.vhost for bus in _buses_left(deployment, project, examined) if bus.is_brokers(deployment)}
+
+
+def _buses_left(deployment: Deployment, project: ProjectDeployment, examined: Examined) -> list[RpcBus]:
+    """Return the buses that the project's files name today and that are not the planned one."""
+    planned = resolve(deployment, project).rpc
+    seen = (_bus(examined[host.name], project) for host in project.hosts if host.name in examined)
+    return [bus for bus in seen if bus is not None and not bus.is_on(planned)]
+
+
+def _bus(one: Examination, project: ProjectDeployment) -> RpcBus | None:
+    try:
+        return rpc_bus(read_service_file(one.facts, project))
+    except ConfigurationError:
+        return None  # a file that cannot be read is for the plan to name
+
+
+def _connections(deployment: Deployment, examined: Examined) -> list[dict[str, Any]]:
+    brokers = [examined[host.name].facts.rabbitmq or {} for host in deployment.rabbitmq if host.name in examined]
+    return [connection for broker in brokers for connection in broker.get("connections", [])]
+
+
+def _addresses(deployment: Deployment, examined: Examined) -> set[str]:
+    """Return all by which the inventory's hosts are known: a broker may tell names (reverse_dns_lookups)."""
+    found = {_plain(name) for host in deployment.hosts.values() for name in (host.name, host.address)}
+    for one in examined.values():
+        found |= {_plain(name) for name in (*one.addresses, one.facts.hostname)}
+    return found
+
+
+def _plain(host: str) -> str:
+    """Return an address in one form: brokers tell ::ffff:10.0.0.1 where they listen on both versions of IP."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.lower()
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def unknown_units(deployment: Deployment, examined: Examined, catalogue: Mapping[str, Project]) -> list[Finding]:
+    """Return what each host runs of OpenStack that the run would leave behind.
+
+    A unit that the catalogue does not know is told. One of a project that moves, on a host outside of its group, fails:
+    it would stay on the old bus.
+    """
+    owners = {name: project for project in catalogue.values() for unit in project.units for name in unit.names}
+    moving = {
+        project.name: {host.name for host in project.hosts}
+        for project in deployment.projects
+        if project.project.managed and _buses_left(deployment, project, examined)
+    }
+    found = []
+    for host, one in examined.items():
+        for service in filter(_is_openstack, one.services):
+            owner = owners.get(service.unit.removesuffix(".service"))
+            if owner is None:
+                found.append(Finding(host, "unknown unit", "told", f"{service.unit} runs; {_UNKNOWN}"))
+            elif host not in moving.get(owner.name, {host}):
+                found.append(_misplaced(host, service.unit, owner.name))
+    return found
+
+
+_UNKNOWN = "the catalogue does not know it, and it is left on the bus that it is on"
+
+
+def _misplaced(host: str, unit: str, project: str) -> Finding:
+    detail = f"{unit} runs, and the host is not in the group {project}: it would stay on the old bus"
+    remedy = f"Put the host into the group {project}, or stop the unit"
+    return Finding(host, "stranger", "failed", detail, remedy, waiver=f"{host}:{unit}")
+
+
+def _is_openstack(service: Service) -> bool:
+    return bool(_UNIT.match(service.unit)) or any(_VENV.match(path) for path in service.paths)
