@@ -7,6 +7,7 @@ import platform
 import shlex
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from deployer.agent import images, libraries, packages, rabbitmq, units
@@ -20,7 +21,7 @@ def facts(args: Json) -> Json:
     asked = libraries.of_units(found.values()) if args.get("libraries") else {}
     return {
         "host": _host(tool),
-        "files": {path: _file(path, known) for path, known in (args.get("files") or {}).items()},
+        "files": _files(args.get("files") or {}, found),
         "units": {name: {**unit, "libraries": asked.get(unit["interpreter"])} for name, unit in found.items()},
         "packages": packages.versions(args.get("packages") or [], tool),
         "rabbitmq": _rabbitmq(args.get("rabbitmq")),
@@ -48,6 +49,12 @@ def _os_release() -> dict[str, str]:
             words = shlex.split(path.read_text(), comments=True)
             return dict(word.split("=", 1) for word in words if "=" in word)
     return {}
+
+
+def _files(asked: Mapping[str, str | None], found: Mapping[str, Json]) -> Json:
+    """Return the entry of each file that is asked for or that a unit reads; `asked` has the known sha256 or None."""
+    read = dict.fromkeys(path for unit in found.values() for path in (unit["config"] or {"files": ()})["files"])
+    return {path: _file(path, known) for path, known in {**read, **asked}.items()}
 
 
 def _file(path: str, known: str | None) -> Json:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
+from deployer.agent import config_files, interpreters, processes, starts
+from deployer.agent.config_files import Program
 from deployer.agent.errors import RefusedError, StepError
-from deployer.agent.images import user_name
-from deployer.agent.run import environment, run
+from deployer.agent.run import run
+from deployer.agent.starts import Start
 from deployer.agent.types import Json
 
 SHOW_TIMEOUT = 60.0
@@ -19,7 +17,7 @@ LONGEST_STOP = 600.0  # seconds; the controller's deadline allows for as much (r
 STOP_GRACE = 10.0  # seconds for systemd to kill what did not end in the unit's own time, and to say so
 _PROPERTIES = (
     "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,Result,ExecStart,Environment,"
-    "EnvironmentFiles,TimeoutStopUSec"
+    "EnvironmentFiles,TimeoutStopUSec,User,WorkingDirectory"
 )
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d|w|month|y)")
 _SECONDS = {
@@ -37,8 +35,6 @@ _SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
 _STARTED_PROGRAM = re.compile(r"path=(/\S+)")
 # oslo.config's environment source: OS_GROUP__OPTION comes before every file.
 _OVERRIDE = re.compile(r"(?<![A-Za-z0-9_])(OS_[A-Z0-9_]+?__[A-Z0-9_]+)=")
-_ENVIRONMENT_FILE = re.compile(r"(/.*) \(ignore_errors=(?:yes|no)\)")
-_TITLE = re.compile(r"\S+: master process \[(.+)\]")  # cotyledon puts its sys.argv there: ceilometer, octavia
 
 
 def show(names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -69,104 +65,52 @@ def _properties(block: str) -> dict[str, str]:
     return found
 
 
-def facts(names: Sequence[str]) -> dict[str, Json]:
-    """Return the protocol's entry of each unit."""
-    return {name: _facts(properties) for name, properties in show(names).items()}
+def facts(asked: Sequence[str] | Mapping[str, Json]) -> dict[str, Json]:
+    """Return the protocol's entry of each unit; a mapping has `{"project", "program"}` of whose files are wanted."""
+    wanted = asked if isinstance(asked, Mapping) else {}
+    return {name: _facts(properties, wanted.get(name)) for name, properties in show(list(asked)).items()}
 
 
-def _facts(properties: dict[str, str]) -> Json:
-    pid = int(properties.get("MainPID") or 0)
-    argv = _argv(pid)
+def _facts(properties: dict[str, str], asked: Json | None) -> Json:
+    main = int(properties.get("MainPID") or 0)
+    pid = processes.service(main)
+    argv = processes.argv(pid)
+    start = starts.of_unit(pid, properties)
+    exists = bool(pid) or properties.get("LoadState") == "loaded"
+    program = _STARTED_PROGRAM.search(properties.get("ExecStart", ""))
     return {
         "load": properties.get("LoadState", "not-found"),
         "active": properties.get("ActiveState", "inactive"),
         "enabled": properties.get("UnitFileState", ""),
-        "started": _started(pid),
-        "user": _owner(pid),
-        "interpreter": _interpreter(pid, argv, properties) if pid else None,
+        "started": processes.started(main),
+        "user": processes.owner(pid),
+        "interpreter": interpreters.of_process(pid, argv, program.group(1) if program else "", start.virtualenv)
+        if pid
+        else None,
         "argv": argv,
-        "environment": _environment(pid, properties),
+        "environment": _overrides(pid, properties, start),
+        "config": _config(start, asked) if asked and asked.get("project") and exists else None,
     }
 
 
-def _argv(pid: int) -> list[str]:
-    """Return the process's command line, read out of its title if need be; empty when it is gone."""
-    text = _text(f"/proc/{pid}/cmdline").rstrip("\0")
-    title = _TITLE.fullmatch(text)
-    return title.group(1).split() if title else text.split("\0") if text else []
-
-
-def _environment(pid: int, properties: dict[str, str]) -> list[str]:
+def _overrides(pid: int, properties: dict[str, str], start: Start) -> list[str]:
     """Return the names of the variables that override a service's files.
 
     From systemd too: a process that rewrote its title wrote over its environment in /proc.
     """
-    files = _ENVIRONMENT_FILE.findall(properties.get("EnvironmentFiles", ""))
-    lines = [line for path in files for line in _text(path).splitlines() if not line.lstrip().startswith(("#", ";"))]
-    entries = [*_text(f"/proc/{pid}/environ").split("\0"), properties.get("Environment", ""), *lines]
-    return sorted({name for entry in entries for name in _OVERRIDE.findall(entry)})
+    told = [*processes.text(f"/proc/{pid}/environ").split("\0"), properties.get("Environment", "")]
+    told += [*starts.environment_lines(properties), *(f"{name}=" for name in start.environ)]
+    return sorted({name for entry in told for name in _OVERRIDE.findall(entry)})
 
 
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> float | None:
-    """Return when the process began (seconds since the epoch, to a clock tick): field 22 of proc_pid_stat(5)."""
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if not fields:
-        return None
-    since_boot = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
-
-
-def _owner(pid: int) -> str:
-    """Return the process's effective user; the owner of /proc/PID may be root for one that gave root up."""
-    status = _text(f"/proc/{pid}/status")
-    uids = next((line.split() for line in status.splitlines() if line.startswith("Uid:")), [])
-    return user_name(int(uids[2])) if len(uids) > 2 else ""
-
-
-def _interpreter(pid: int, argv: list[str], properties: dict[str, str]) -> str | None:
-    """Return a service's Python: its argv[0] (a venv's own python), its program's #! line, or its binary.
-
-    The last two serve processes that rewrote their title; the binary comes last: it looks through a venv.
-    """
-    if argv and _is_python(argv[0]):
-        found = argv[0] if argv[0].startswith("/") else shutil.which(argv[0], path=environment()["PATH"])
-        if found:
-            return found
-    started = _STARTED_PROGRAM.search(properties.get("ExecStart", ""))
-    programs = [*argv[:1], *(started.groups() if started else ())]
-    candidates = [*(shebang(path) for path in programs if path.startswith("/")), _binary(pid)]
-    return next((path for path in candidates if path and _is_python(path)), None)
-
-
-def _is_python(path: str) -> bool:
-    return path.rpartition("/")[2].startswith("python")
-
-
-def _binary(pid: int) -> str | None:
-    try:
-        return str(Path(f"/proc/{pid}/exe").readlink())
-    except OSError:
-        return None
-
-
-def shebang(path: str) -> str | None:
-    """Return the interpreter in a program's #! line (`env NAME` resolved on PATH), None without one."""
-    try:
-        with open(path, "rb") as file:
-            line = file.readline(512)
-    except OSError:
-        return None
-    words = line[2:].decode("utf-8", "replace").split() if line.startswith(b"#!") else []
-    if len(words) > 1 and words[0].endswith("/env"):
-        return shutil.which(words[-1], path=environment()["PATH"])
-    return words[0] if words else None
+def _config(start: Start, asked: Json) -> Json:
+    """Return `{"files", "from", "problem"}`: what the unit's program reads, by its words or by oslo.config's search."""
+    program = Program(
+        asked["project"], asked.get("program", ""), start.home, start.directory, start.server, start.environ
+    )
+    chosen = config_files.chosen(start.words) and not start.problem
+    files = config_files.reading_order(start.words if chosen else (), program)
+    return {"files": files, "from": start.origin if chosen else starts.SEARCH, "problem": start.problem}
 
 
 def state(unit: str) -> Json:

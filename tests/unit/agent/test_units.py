@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deployer.agent import units
+from deployer.agent import interpreters, units
 from deployer.agent.errors import RefusedError, StepError
 from deployer.agent.kinds import prepare
 from deployer.agent.run import Completed, run
@@ -74,6 +74,7 @@ def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
         "argv": [],
         "started": None,
         "environment": [],
+        "config": None,
     }
     assert facts["b.service"]["load"] == "not-found"
 
@@ -211,8 +212,8 @@ def test_a_rewritten_title_hides_no_variable_that_systemd_sets(programs: Program
 def test_a_programs_interpreter_is_on_its_first_line(tmp_path: Path, first: bytes, expected: str | None) -> None:
     program = tmp_path / "program"
     program.write_bytes(first)
-    assert units.shebang(str(program)) == expected
-    assert units.shebang(str(tmp_path / "absent")) is None
+    assert interpreters.shebang(str(program)) == expected
+    assert interpreters.shebang(str(tmp_path / "absent")) is None
 
 
 def act(kind: str, unit: str = "a.service", timeout: float = 10) -> bool:
