@@ -2,25 +2,25 @@
 
 The grammar is that of oslo.config's iniparser: `#` and `;` open a comment in the first column only, every
 indented line continues the value above it, a key or a section may come several times, and `$name` is left as
-it stands. ConfigUpdater holds the file as blocks of raw lines: sections with options, comments, blank lines.
+it stands. ConfigUpdater holds the file as blocks of raw lines: sections with options, and what stands between them.
 Its own reader follows configparser, to which indented comments and repeated keys mean something else.
 """
 
 from __future__ import annotations
 
-import codecs
+import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from configupdater import Comment, ConfigUpdater, Option, Section, Space
 
+from deployer import ini_lines
 from deployer.errors import FileRefused
 
 _Block = Section | Option | Comment | Space
 _FIX_GRAMMAR = "oslo.config itself refuses this file: repair the line first"
-_QUOTES = "\"'"
-_LINE_ENDS = frozenset("\r\n\0")
 
 
 class IniFile:
@@ -29,27 +29,33 @@ class IniFile:
     def __init__(self, document: ConfigUpdater, eol: str) -> None:
         self._document = document
         self._eol = eol
+        self._sections: dict[str, list[Section]] = defaultdict(list)
+        self._options: dict[tuple[str, str], list[Option]] = defaultdict(list)
+        for section in document.iter_sections():
+            group = ini_lines.group(section.name)
+            self._sections[group].append(section)
+            for option in section.iter_options():
+                self._options[group, option.raw_key].append(option)
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> IniFile:
         """Read the bytes of the file called `name`; raises FileRefused for what oslo.config does not read."""
-        text = _decode(data, name)
-        lines = re.findall(r"[^\n]*\n|[^\n]+", text)
-        eol = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-        return cls(_Reader(name).read(lines), eol)
+        text = ini_lines.decode(data, name)
+        eol = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+        return cls(_Reader(name).read(io.StringIO(text, newline="\n")), eol)
 
     def get_all(self, section: str, key: str) -> list[str]:
         """Return the key's values in effective order: unquoted, continuation lines joined with newlines."""
-        return [_value(option) for option in self._options(section, key)]
+        return [_value(option) for option in self._found(section, key)]
 
     def get(self, section: str, key: str) -> str | None:
         """Return the value that wins for a scalar option (the last one), None when the key is absent."""
-        values = self.get_all(section, key)
-        return values[-1] if values else None
+        found = self._found(section, key)
+        return _value(found[-1]) if found else None
 
     def line_of(self, section: str, key: str) -> int | None:
         """Return the 1-based number of the line on which the winning occurrence begins, None when absent."""
-        found = self._options(section, key)
+        found = self._found(section, key)
         if not found:
             return None
         above = itertools.takewhile(lambda block: block is not found[-1], self._blocks())
@@ -59,14 +65,14 @@ class IniFile:
         """Yield section and key of every option in the order of the file, of a repeated one each time."""
         for section in self._document.iter_sections():
             for option in section.iter_options():
-                yield _group(section.name), option.raw_key
+                yield ini_lines.group(section.name), option.raw_key
 
     def set(self, section: str, key: str, value: str) -> None:
         """Make `value` win; raises ValueError for a section, key or value that no single line can hold."""
-        found = self._options(section, key)
+        found = self._found(section, key)
         if found and _value(found[-1]) == value:
             return
-        _check(section, key, value)
+        ini_lines.check(section, key, value)
         if found:
             _replace(found[-1], value)
         else:
@@ -74,36 +80,33 @@ class IniFile:
 
     def set_all(self, section: str, key: str, values: list[str]) -> None:
         """Make `values` the values of a MultiStrOpt, a line each; [] unsets. Raises ValueError as `set`."""
-        if self.get_all(section, key) == values:
+        found = self._found(section, key)
+        if [_value(option) for option in found] == values:
             return
         for value in values:
-            _check(section, key, value)
-        found = self._options(section, key)
+            ini_lines.check(section, key, value)
         for option in found[len(values) :]:
             del option.section.structure[_index(option)]
+        del found[len(values) :]
         for option, value in zip(found, values, strict=False):
             if _value(option) != value:
                 _replace(option, value)
         for value in values[len(found) :]:
             place = (found[-1].section, _index(found[-1]) + 1) if found else self._place(section, key)
-            found.append(self._insert(*place, key, value))
+            self._insert(*place, key, value)
 
     def unset(self, section: str, key: str) -> None:
         """Remove every occurrence of the key with its continuation lines; comments and the section stay."""
-        for option in self._options(section, key):
+        for option in self._options.pop((ini_lines.group(section), key), ()):
             del option.section.structure[_index(option)]
 
     def render(self) -> bytes:
         """Return the file's bytes as they now are."""
         return str(self._document).encode()
 
-    def _sections(self, name: str) -> list[Section]:
-        wanted = _group(name)
-        return [section for section in self._document.iter_sections() if _group(section.name) == wanted]
-
-    def _options(self, section: str, key: str) -> list[Option]:
-        found = self._sections(section)
-        return [option for part in found for option in part.iter_options() if option.raw_key == key]
+    def _found(self, section: str, key: str) -> list[Option]:
+        """Return the occurrences, in the order of the file."""
+        return self._options[ini_lines.group(section), key]
 
     def _blocks(self) -> Iterator[_Block]:
         for block in self._document.iter_blocks():
@@ -113,34 +116,37 @@ class IniFile:
 
     def _place(self, section: str, key: str) -> tuple[Section, int]:
         """Return where a person would put a new key: the section and the index among its blocks."""
-        sections = self._sections(section) or [self._new_section(section)]
-        default = re.compile(rf"[#;]{re.escape(key)}\s*[=:]")
-        commented, options = [], []
-        for part in sections:
-            for below, block in enumerate(part.structure, 1):
-                if isinstance(block, Option):
-                    options.append((part, below))
-                elif default.match(block.lines[0]):
-                    commented.append((part, below))
-        return (commented or options or [(sections[0], 0)])[-1]
+        sections = self._sections[ini_lines.group(section)] or [self._new_section(section)]
+        default = re.compile(rf"^[#;]{re.escape(key)}\s*[=:]", re.MULTILINE)
+        for part in reversed(sections):
+            for index, block in _backwards(part, Comment):
+                if found := list(default.finditer(str(block))):
+                    return part, _split(part, index, str(block).count("\n", 0, found[-1].start()) + 1)
+        for part in reversed(sections):
+            for index, _ in _backwards(part, Option):
+                return part, index + 1
+        return sections[0], 0
 
-    def _insert(self, section: Section, index: int, key: str, value: str) -> Option:
+    def _insert(self, section: Section, index: int, key: str, value: str) -> None:
+        """Add an option behind those of its name that are there already."""
         above = section.structure[index - 1] if index else section
         self._end_line(above)
-        delimiter = "=" if re.match(r"[^:=\s]+=\S", above.lines[0]) else " = "
-        option = _option(section, f"{key}{delimiter}{_quoted(value)}".rstrip(" ") + self._eol)
+        neighbour = above.lines[-1] if isinstance(above, Comment) else above.lines[0]
+        delimiter = "=" if re.match(r"[^:=\s]+=\S", neighbour) else " = "
+        line = f"{key}{delimiter}{ini_lines.quoted(value)}".rstrip(" ") + self._eol
+        option = Option(key, container=section, line=line)
         section.structure.insert(index, option)
-        return option
+        self._found(section.name, key).append(option)
 
     def _new_section(self, name: str) -> Section:
         section = Section(name, container=self._document)
         section.lines.append(f"[{name}]{self._eol}")
-        blocks = list(self._blocks())
-        if blocks:
-            self._end_line(blocks[-1])
-        if blocks and blocks[-1].lines[-1].strip():
-            _append(self._document, Space(), self._eol)
+        blocks = [section, *self._blocks()]
+        self._end_line(blocks[-1])
+        if blocks[-1].lines[-1].strip() and len(blocks) > 1:
+            _comment(self._document).lines.append(self._eol)
         self._document.append(section)
+        self._sections[ini_lines.group(name)].append(section)
         return section
 
     def _end_line(self, block: _Block) -> None:
@@ -150,7 +156,7 @@ class IniFile:
 
 
 class _Reader:
-    """Reads lines into blocks as oslo_config/iniparser.py does; a Comment or Space block holds one line."""
+    """Reads lines into blocks as oslo_config/iniparser.py does; a Comment holds blank lines too."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -158,9 +164,18 @@ class _Reader:
         self._section: Section | None = None
         self._open: Option | None = None
 
-    def read(self, lines: list[str]) -> ConfigUpdater:
+    def read(self, lines: Iterable[str]) -> ConfigUpdater:
         """Return the document; raises FileRefused at the first line that oslo.config refuses."""
+        notes: list[str] = []
         for number, line in enumerate(lines, 1):
+            if line[0] in "#;" or not line.strip():
+                if not notes:
+                    self._open = None
+                    notes = _comment(self._document if self._section is None else self._section).lines
+                notes.append(line)
+                continue
+            if notes:
+                notes = []
             problem = self._line(line)
             if problem:
                 raise FileRefused(self._name, problem, _FIX_GRAMMAR, number)
@@ -168,20 +183,11 @@ class _Reader:
 
     def _line(self, line: str) -> str:
         """Take one line in; return what is wrong with it, or nothing. The line itself may hold a secret."""
-        if not line.strip():
-            return self._note(Space(), line)
         if line[0] in " \t":
             return self._continuation(line)
         if line[0] == "[":
             return self._header(line)
-        if line[0] in "#;":
-            return self._note(Comment(), line)
         return self._assignment(line)
-
-    def _note(self, block: Comment | Space, line: str) -> str:
-        self._open = None
-        _append(self._document if self._section is None else self._section, block, line)
-        return ""
 
     def _continuation(self, line: str) -> str:
         if self._open is None:
@@ -202,42 +208,41 @@ class _Reader:
         return ""
 
     def _assignment(self, line: str) -> str:
-        delimiter = _delimiter(line)
+        delimiter = ini_lines.delimiter(line)
+        key = line[:delimiter].strip()
         if delimiter < 0:
             return "a line is neither a section, a comment nor `key = value`"
-        if not line[:delimiter].strip():
+        if not key:
             return "a line has a value but no key"
         if self._section is None:
             return "a key stands before the first section"
-        self._open = _option(self._section, line)
+        self._open = Option(key, container=self._section, line=line)
         self._section.structure.append(self._open)
         return ""
 
 
-def _decode(data: bytes, name: str) -> str:
-    if data.startswith(codecs.BOM_UTF8):
-        raise FileRefused(name, "the file begins with a byte order mark", "Save it as UTF-8 without one", 1)
-    for bad, problem in ((rb"\0", "a NUL byte"), (rb"\r(?!\n)", "a carriage return that ends no line")):
-        found = re.search(bad, data)
-        if found:
-            line = data.count(b"\n", 0, found.start()) + 1
-            raise FileRefused(name, f"the file holds {problem}", "Save it as plain UTF-8 text", line)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-    # Raised out here because UnicodeDecodeError holds the whole file, passwords too: it must not be the context.
-    raise FileRefused(name, "the file is not UTF-8", "Save it as UTF-8", line)
+def _comment(container: Section | ConfigUpdater) -> Comment:
+    comment = Comment(container)
+    container.structure.append(comment)
+    return comment
 
 
-def _append(container: Section | ConfigUpdater, block: Comment | Space, line: str) -> None:
-    block.attach(container)
-    block.lines.append(line)
-    container.structure.append(block)
+def _backwards(section: Section, kind: type[_Block]) -> Iterator[tuple[int, _Block]]:
+    for index in range(len(section.structure) - 1, -1, -1):
+        block = section.structure[index]
+        if isinstance(block, kind):
+            yield index, block
 
 
-def _option(section: Section, line: str) -> Option:
-    return Option(line[: _delimiter(line)].strip(), container=section, line=line)
+def _split(section: Section, index: int, count: int) -> int:
+    """Divide a block of comments after `count` lines; return the index behind its first part."""
+    block = section.structure[index]
+    if block.lines[count:]:
+        rest = Comment(section)
+        rest.lines[:] = block.lines[count:]
+        del block.lines[count:]
+        section.structure.insert(index + 1, rest)
+    return index + 1
 
 
 def _index(option: Option) -> int:
@@ -245,55 +250,17 @@ def _index(option: Option) -> int:
     return next(index for index, block in enumerate(option.section.structure) if block is option)
 
 
-def _delimiter(line: str) -> int:
-    found = re.search("[:=]", line)
-    return found.start() if found else -1
-
-
-def _parts(line: str) -> tuple[str, str, str]:
-    """Split an assignment's first line into what precedes the value, the value as written, and the rest."""
-    start = _delimiter(line) + 1
-    body = line.rstrip("\r\n")
-    value = body[start:].strip()
-    start = body.index(value, start) if value else len(body)
-    return body[:start], value, body[start + len(value) :]
-
-
-def _is_quoted(written: str) -> bool:
-    return written != "" and written[0] == written[-1] and written[0] in _QUOTES
-
-
 def _value(option: Option) -> str:
-    written = _parts(option.lines[0])[1]
-    first = written[1:-1] if _is_quoted(written) else written
+    written = ini_lines.parts(option.lines[0])[1]
+    first = written[1:-1] if ini_lines.is_quoted(written) else written
     return "\n".join([first, *(line.strip() for line in option.lines[1:])])
-
-
-def _quoted(value: str, quote: str = "") -> str:
-    """Write a value so that oslo.config reads it back: in the given quotes, in double ones if it must."""
-    quote = quote or ('"' if value != value.strip() or _is_quoted(value) else "")
-    return f"{quote}{value}{quote}"
 
 
 def _replace(option: Option, value: str) -> None:
     """Put a value in place of the one written; the delimiter, its spacing, quotes and end of line stay."""
-    before, written, after = _parts(option.lines[0])
+    before, written, after = ini_lines.parts(option.lines[0])
     if not written and re.search(r"\s[:=]\Z", before):
         before += " "
-    quote = written[0] if _is_quoted(written) and len(written) > 1 else ""
+    quote = written[0] if ini_lines.is_quoted(written) and len(written) > 1 else ""
     eol = re.search(r"\r?\n?\Z", option.lines[-1])
-    option.lines[:] = [f"{before}{_quoted(value, quote)}{after}{eol.group() if eol else ''}"]
-
-
-def _group(name: str) -> str:
-    """Return the name by which oslo.config compares groups (cfg._normalize_group_name)."""
-    return name if name == "DEFAULT" else name.lower()
-
-
-def _check(section: str, key: str, value: str) -> None:
-    if not section or set(section) & _LINE_ENDS:
-        raise ValueError(f"{section!r} cannot be a section's name")
-    if not key or key != key.strip() or key[0] in "[#;" or set(key) & {":", "=", *_LINE_ENDS}:
-        raise ValueError(f"{key!r} cannot be a key")
-    if set(value) & _LINE_ENDS or any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"the value for [{section}] {key} holds a line end, a NUL or half a surrogate pair")
+    option.lines[:] = [f"{before}{ini_lines.quoted(value, quote)}{after}{eol.group() if eol else ''}"]

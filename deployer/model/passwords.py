@@ -90,7 +90,8 @@ def _load_or_generate(
         except OSError as error:
             problem = f"cannot be written: {error.strerror}"
             raise ConfigurationError([Mistake(str(path), "", problem)]) from None
-    origins = {key: found[key].name if key in found else str(path) for key in keys if key in {*found, *missing}}
+    elsewhere = {key: source.name for key, source in found.items() if source is not file.yaml}
+    origins = {key: elsewhere.get(key, str(path)) for key in keys if key in found or key in generated}
     values = {key: generated[key] if key in generated else Secret(found[key].data[key]) for key in origins}
     return Passwords(values, tuple(generated), origins)
 
