@@ -7,14 +7,13 @@ from collections.abc import Collection
 
 from nornir.core.inventory import ConnectionOptions, Inventory
 
-from deployer.model.deployment import Host
+from deployer.model.deployment import QDROUTERD, Host
 from deployer.model.inventory_files import InventoryFiles
 from deployer.model.inventory_schema import CONNECTION, SSH_PORT
 from deployer.model.membership import find_cycle
 from deployer.model.shape_check import did_you_mean
 from deployer.model.yaml_source import KeyPath, YamlFile
 
-RABBITMQ, QDROUTERD = "rabbitmq", "qdrouterd"
 _LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1", re.IGNORECASE)
 
 
@@ -101,22 +100,12 @@ def check_projects(files: InventoryFiles, catalogue: Collection[str]) -> None:
             files.defaults_file.refuse(("data", "hybridmsg", "projects", name), problem)
 
 
-def check_brokers(files: InventoryFiles, hosts: Collection[Host], projects: Collection[str]) -> None:
-    """Record projects with no broker to talk to, and brokers or routers at an address that only they can reach.
-
-    With routers too a broker is needed: notifications stay on RabbitMQ.
-    """
-    brokers = [host for host in hosts if RABBITMQ in host.groups]
-    routers = [host for host in hosts if QDROUTERD in host.groups]
-    unknown_group = any("no such group" in mistake.problem for mistake in files.mistakes())
-    needy = projects or [host.name for host in routers]
-    if needy and not brokers and not unknown_group:
-        problem = f'no host is in the group "{RABBITMQ}", and {", ".join(needy)} need a broker. Add one'
-        files.hosts_file.refuse((), problem)
+def check_reach(files: InventoryFiles, hosts: Collection[Host], brokers: Collection[str]) -> None:
+    """Record brokers (hosts of these groups) and routers at an address that only they themselves can reach."""
     if all(_LOOPBACK.fullmatch(host.address) for host in hosts):
         return
     for host in hosts:
-        role = "broker" if host in brokers else "router" if host in routers else ""
+        role = "broker" if set(host.groups) & set(brokers) else "router" if QDROUTERD in host.groups else ""
         if role and _LOOPBACK.fullmatch(host.address):
             problem = f"other hosts cannot reach a {role} at {host.address}. Give its network address"
             files.hosts_file.refuse((host.name, "hostname"), problem)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from deployer.model.catalogue import Project
 from deployer.model.secrets import Secret
 
+RABBITMQ, QDROUTERD = "rabbitmq", "qdrouterd"
+"""The groups that are the roles of brokers and routers."""
+
+T = TypeVar("T")
 PolicyValue = str | int | float | bool | list[str]
 
 
@@ -28,6 +32,14 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Sourced(Generic[T]):
+    """A value, and where it came from, for people: a file and line, a group, the secrets file, a default."""
+
+    value: T
+    source: str
+
+
+@dataclass(frozen=True)
 class Policy:
     """One RabbitMQ policy, laid on every project's vhost."""
 
@@ -39,12 +51,43 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class ServerTls:
+    """TLS on the listeners of brokers or routers: absolute paths on their hosts; `ca` is on the services' hosts too.
+
+    The files are not looked at beforehand, for a private key must not travel: without them a router starts and its
+    login fails, and a broker does not start.
+    """
+
+    certificate: str
+    key: str
+    ca: str
+
+
+@dataclass(frozen=True)
 class BrokerSettings:
-    """The RabbitMQ brokers: `port` for clients, `package` to install, `policies` for each vhost."""
+    """The RabbitMQ brokers: `port` for clients, `package` to install, `policies` for each vhost.
+
+    With `tls`, `port` (5671 in openstack-ansible) is the one with TLS, and the plain one stays beside it: services that
+    are not switched yet are on it.
+    """
 
     port: int = 5672
     package: str = "rabbitmq-server"
     policies: tuple[Policy, ...] = ()
+    tls: ServerTls | None = None
+
+    @property
+    def plain_port(self) -> int | None:
+        """Return the port without TLS; None where TLS has taken the only one."""
+        if self.tls is None:
+            return self.port
+        return None if self.port == BrokerSettings.port else BrokerSettings.port
+
+    def port_for(self, *, tls: bool) -> int | None:
+        """Return the port where brokers take clients with or without TLS, None when they take none so."""
+        if not tls:
+            return self.plain_port
+        return self.port if self.tls else None
 
 
 @dataclass(frozen=True)
@@ -61,19 +104,6 @@ class RabbitCluster:
 
 
 @dataclass(frozen=True)
-class RouterTls:
-    """TLS on every listener of the routers: absolute paths on their hosts; `ca` is on the services' hosts too.
-
-    The files are not looked at beforehand, for a private key must not travel: a router starts without them, and the
-    login after the start fails.
-    """
-
-    certificate: str
-    key: str
-    ca: str
-
-
-@dataclass(frozen=True)
 class RouterSettings:
     """The qdrouterd routers: `port` for clients, `inter_router_port` for each other, both TLS or neither.
 
@@ -86,7 +116,7 @@ class RouterSettings:
     package_file: Path | None = None
     port: int = 31459
     inter_router_port: int = 31460
-    tls: RouterTls | None = None
+    tls: ServerTls | None = None
     realm: str = "openstack"
     user: str = "hybridmsg"
 
@@ -110,7 +140,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class ProjectDeployment:
-    """One project with at least one host, in the order of hosts.yaml."""
+    """One project with at least one host, in the order of hosts.yaml.
+
+    `vhost`, `user` and `password` are those of RPC, and of notifications where the variables name no others;
+    `notify_password` is empty where it is RPC's.
+    """
 
     name: str
     project: Project
@@ -119,6 +153,7 @@ class ProjectDeployment:
     user: str
     password: Secret
     notify: Literal["keep", "rabbitmq"] = "keep"
+    notify_password: Secret = field(default_factory=lambda: Secret(""))
 
 
 @dataclass(frozen=True)
@@ -128,7 +163,8 @@ class Deployment:
     `clusters` are the groups that a project's RPC or notifications are on, each a RabbitMQ cluster of its own.
     The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there never were any.
     `generated_secrets` are the keys that had no value in the secrets file before and now have one; `waive` names what
-    a preflight is to let pass.
+    a preflight is to let pass. `variables` are openstack-ansible's, as they were written; `sources` has, for each
+    setting that was written ("rabbitmq.port") and each secret's key, where it came from.
     """
 
     directory: Path
@@ -144,6 +180,8 @@ class Deployment:
     router_password: Secret = field(default_factory=lambda: Secret(""))
     generated_secrets: tuple[str, ...] = ()
     waive: tuple[str, ...] = ()
+    variables: Mapping[str, Sourced[Any]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rabbitmq(self) -> tuple[Host, ...]:
@@ -154,9 +192,12 @@ class Deployment:
         """Return the RabbitMQ cluster that a host belongs to, None for a host without a broker."""
         return next((cluster for cluster in self.clusters if host in cluster.hosts), None)
 
-    def cluster(self, group: str) -> RabbitCluster | None:
-        """Return the RabbitMQ cluster of a group, None when no bus is on it."""
-        return next((cluster for cluster in self.clusters if cluster.group == group), None)
+    def members(self, group: str) -> tuple[Host, ...]:
+        """Return the hosts of a group, in the order of hosts.yaml."""
+        if group == QDROUTERD:
+            return self.qdrouterd
+        cluster = next((cluster for cluster in self.clusters if cluster.group == group), None)
+        return cluster.hosts if cluster else tuple(host for host in self.hosts.values() if group in host.groups)
 
     def without(self, name: str) -> Deployment:
         """Return the deployment less one service host; a project with no other host is left out with it."""

@@ -4,49 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nornir.core.inventory import Inventory
 
-from deployer.errors import ConfigurationError, Mistake
+from deployer.errors import ConfigurationError
 from deployer.model.catalogue import Project, load_catalogue
-from deployer.model.cross_checks import (
-    QDROUTERD,
-    RABBITMQ,
-    check_brokers,
-    check_groups,
-    check_hosts,
-    check_projects,
-)
-from deployer.model.deployment import (
-    BrokerSettings,
-    Deployment,
-    Host,
-    Limits,
-    Policy,
-    ProjectDeployment,
-    RabbitCluster,
-    RouterSettings,
-    RouterTls,
-    Timeouts,
-)
+from deployer.model.cross_checks import check_groups, check_hosts, check_projects, check_reach
+from deployer.model.deployment import QDROUTERD, RABBITMQ, Deployment, ProjectDeployment, Sourced
+from deployer.model.draft import draft_deployment
 from deployer.model.inventory_files import InventoryFiles, read_inventory
-from deployer.model.inventory_schema import (
-    CONNECTION,
-    HA_POLICY,
-    SSH_PORT,
-    QdrouterdSettings,
-    RabbitmqSettings,
-    RouterPorts,
-    Settings,
-)
 from deployer.model.membership import build_inventory, resolve_jump_hosts
-from deployer.model.passwords import ERLANG_COOKIE, ROUTER_PASSWORD, load_or_generate, password_key
+from deployer.model.osa_variables import BUSES, read_variables, variable
+from deployer.model.passwords import ERLANG_COOKIE, ROUTER_PASSWORD, Passwords, load_or_generate, password_key
 from deployer.model.router_rules import check_routers
 from deployer.model.secret_sources import SecretSources
 from deployer.model.secrets import Secret
+from deployer.model.transport_rules import check_transports, one_password_each
 
 OWN_PROJECTS = "projects"  # the operator's part of the catalogue, in the inventory directory
+
+
+@dataclass(frozen=True)
+class _Checked:
+    files: InventoryFiles
+    inventory: Inventory
+    draft: Deployment
 
 
 def load_deployment(directory: Path) -> Deployment:
@@ -55,35 +40,25 @@ def load_deployment(directory: Path) -> Deployment:
     Missing secrets are generated into the secrets file, only once everything else is right.
     Raises ConfigurationError with every mistake found.
     """
-    catalogue = load_catalogue(directory / OWN_PROJECTS)
-    files, inventory = _checked(directory, catalogue)
-    settings = files.defaults.data.hybridmsg
-    hosts = _hosts(inventory)
-    deployed = [name for name in catalogue if _members(hosts, name)]
-    routers = _members(hosts, QDROUTERD)
-    wanted = [*map(password_key, deployed), ERLANG_COOKIE, *([ROUTER_PASSWORD] if routers else [])]
-    path = directory / Path(settings.secrets_file).expanduser()
+    checked = _checked(directory)
+    draft, settings = checked.draft, checked.files.defaults.data.hybridmsg
+    wanted = [password_key(project.name) for project in draft.projects] + [ERLANG_COOKIE]
     # Also without routers: those that a deployment once had are asked who is attached before they are left behind.
+    optional = [_notify_key(project.name) for project in draft.projects] + [ROUTER_PASSWORD]
+    path = directory / Path(settings.secrets_file).expanduser()
     sources = SecretSources.of(settings.secrets, directory, os.environ)
-    found = load_or_generate(path, wanted, [ROUTER_PASSWORD], sources)
-    passwords = found.values
-    projects = tuple(_project(catalogue[name], hosts, settings, passwords) for name in deployed)
-    _refuse_one_user_with_two_passwords(path, projects)
-    brokers = _members(hosts, RABBITMQ)
-    return Deployment(
-        directory=directory,
-        hosts=hosts,
-        clusters=(RabbitCluster(RABBITMQ, brokers),) if brokers else (),
-        qdrouterd=routers,
-        projects=projects,
-        broker=_broker(settings.rabbitmq, mirrored=len(brokers) > 1),
-        router=_router(settings.qdrouterd, directory),
-        timeouts=Timeouts(**settings.timeouts.model_dump()),
-        limits=Limits(**settings.limits.model_dump()),
-        erlang_cookie=passwords[ERLANG_COOKIE],
-        router_password=passwords.get(ROUTER_PASSWORD, Secret("")),
+    found = load_or_generate(path, wanted + [ROUTER_PASSWORD] * bool(draft.qdrouterd), optional, sources)
+    deployment = replace(
+        draft,
+        projects=tuple(_with_passwords(project, found) for project in draft.projects),
+        erlang_cookie=found.values[ERLANG_COOKIE],
+        router_password=found.values.get(ROUTER_PASSWORD, Secret("")),
         generated_secrets=found.generated,
+        sources={**draft.sources, **found.origins},
     )
+    if mistakes := one_password_each(deployment, str(path)):
+        raise ConfigurationError(mistakes)
+    return deployment
 
 
 def load_inventory(directory: Path) -> Inventory:
@@ -92,94 +67,39 @@ def load_inventory(directory: Path) -> Inventory:
 
     Raises ConfigurationError with every mistake found.
     """
-    inventory = _checked(directory, load_catalogue(directory / OWN_PROJECTS))[1]
+    inventory = _checked(directory).inventory
     resolve_jump_hosts(inventory)
     return inventory
 
 
-def _checked(directory: Path, catalogue: Mapping[str, Project]) -> tuple[InventoryFiles, Inventory]:
+def _checked(directory: Path) -> _Checked:
+    catalogue = load_catalogue(directory / OWN_PROJECTS)
     files = read_inventory(directory)
-    roles = (RABBITMQ, QDROUTERD, *catalogue)
+    variables = read_variables(files, catalogue)
+    roles = dict.fromkeys((RABBITMQ, QDROUTERD, *_named_groups(variables, catalogue), *catalogue))
     check_projects(files, catalogue)
     if check_groups(files, roles):
         inventory = build_inventory(files.hosts, files.groups, files.defaults, roles)
         check_hosts(files, inventory, roles)
-        hosts = _hosts(inventory)
-        deployed = [name for name in catalogue if _members(hosts, name)]
-        check_brokers(files, hosts.values(), deployed)
-        check_routers(files, hosts.values(), deployed, directory)
-    if mistakes := files.mistakes():
-        raise ConfigurationError(mistakes)
-    return files, inventory
+        draft = draft_deployment(files, inventory, variables, catalogue, directory)
+        check_transports(files, draft)
+        check_reach(files, draft.hosts.values(), [RABBITMQ, *(cluster.group for cluster in draft.clusters)])
+        check_routers(files, draft)
+        if not files.mistakes():
+            return _Checked(files, inventory, draft)
+    raise ConfigurationError(files.mistakes())
 
 
-def _hosts(inventory: Inventory) -> dict[str, Host]:
-    hosts = {}
-    for name, host in inventory.hosts.items():
-        options = host.get_connection_parameters(CONNECTION)
-        hosts[name] = Host(
-            name=name,
-            address=options.hostname or "",
-            port=options.port or SSH_PORT,
-            username=options.username or "",
-            groups=tuple(group.name for group in host.extended_groups()),
-        )
-    return hosts
+def _named_groups(variables: Mapping[str, Sourced[Any]], catalogue: Mapping[str, Project]) -> list[str]:
+    """Return the groups that variables name: a host in one of them has something to do."""
+    names = [variable(bus, "host_group", project) for bus in BUSES for project in ("", *catalogue)]
+    return [variables[name].value for name in names if name in variables]
 
 
-def _members(hosts: Mapping[str, Host], group: str) -> tuple[Host, ...]:
-    return tuple(host for host in hosts.values() if group in host.groups)
+def _notify_key(project: str) -> str:
+    return variable("notify", "password", project)
 
 
-def _project(
-    project: Project, hosts: Mapping[str, Host], settings: Settings, passwords: Mapping[str, Secret]
-) -> ProjectDeployment:
-    own = settings.projects.get(project.name)
-    return ProjectDeployment(
-        name=project.name,
-        project=project,
-        hosts=_members(hosts, project.name),
-        vhost=(own and own.vhost) or project.name,
-        user=(own and own.user) or project.name,
-        password=passwords[password_key(project.name)],
-        notify=(own and own.notify) or settings.notify,
-    )
-
-
-def _broker(settings: RabbitmqSettings, *, mirrored: bool) -> BrokerSettings:
-    policies = settings.policies
-    if policies is None:
-        policies = [HA_POLICY] if mirrored else []
-    return BrokerSettings(
-        port=settings.port,
-        package=settings.package,
-        policies=tuple(Policy(**policy.model_dump()) for policy in policies),
-    )
-
-
-def _router(settings: QdrouterdSettings, directory: Path) -> RouterSettings:
-    ports = RouterPorts.of(settings)
-    return RouterSettings(
-        package=settings.package,
-        package_file=directory / Path(settings.package_file).expanduser() if settings.package_file else None,
-        port=ports.clients,
-        inter_router_port=ports.routers,
-        tls=RouterTls(**settings.tls.model_dump()) if settings.tls else None,
-        realm=settings.realm,
-        user=settings.user,
-    )
-
-
-def _refuse_one_user_with_two_passwords(path: Path, projects: tuple[ProjectDeployment, ...]) -> None:
-    first: dict[str, ProjectDeployment] = {}
-    mistakes = []
-    for project in projects:
-        other = first.setdefault(project.user, project)
-        if other.password != project.password:
-            problem = (
-                f'is the password of the user "{project.user}" and differs from {password_key(other.name)}. '
-                "Give both keys one value, or the projects users of their own"
-            )
-            mistakes.append(Mistake(str(path), password_key(project.name), problem))
-    if mistakes:
-        raise ConfigurationError(mistakes)
+def _with_passwords(project: ProjectDeployment, found: Passwords) -> ProjectDeployment:
+    own = found.values.get(_notify_key(project.name), Secret(""))
+    return replace(project, password=found.values[password_key(project.name)], notify_password=own)

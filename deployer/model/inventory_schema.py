@@ -55,6 +55,31 @@ def _printable(value: str) -> str:
     return value
 
 
+def _package(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]*", value):
+        raise ValueError("is no package's name: letters, digits, plus, dot, underscore and dash")
+    return value
+
+
+def _word(value: str) -> str:
+    # In qdrouterd.conf a # cuts a value short without a word, and a quotation mark ends the router at its start.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError("must be up to 64 letters, digits, dots, underscores and dashes, the first no dot or dash")
+    return value
+
+
+def _remote_path(value: str) -> str:
+    if not re.fullmatch(r"/[A-Za-z0-9._/+@=-]+", value):
+        raise ValueError("must be an absolute path of letters, digits and ._/+@=-")
+    return value
+
+
+def _not_empty(value: dict[str, Any]) -> dict[str, Any]:
+    if not value:
+        raise ValueError("is empty. Give it at least one key")
+    return value
+
+
 def _policy_value(value: object) -> object:
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float) for item in items):
@@ -67,10 +92,10 @@ Address = Annotated[str, AfterValidator(_address)]
 Refused = Annotated[Any, AfterValidator(_no_password)]
 Text = Annotated[str, AfterValidator(_printable)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
-Package = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._-]*$")]
-# In qdrouterd.conf a # cuts a value short without a word, and a quotation mark ends the router at its start.
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=64)]
-RemotePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/+@=-]+$")]
+Package = Annotated[str, AfterValidator(_package)]
+Word = Annotated[str, AfterValidator(_word)]
+RemotePath = Annotated[str, AfterValidator(_remote_path)]
+Definition = Annotated[dict[str, Annotated[Any, AfterValidator(_policy_value)]], AfterValidator(_not_empty)]
 
 
 class Shape(BaseModel):
@@ -133,7 +158,7 @@ class PolicySettings(Shape):
 
     name: Text
     pattern: Text
-    definition: dict[str, Annotated[Any, AfterValidator(_policy_value)]] = Field(min_length=1)
+    definition: Definition
     apply_to: Literal["all", "queues", "exchanges"] = "all"
     priority: int = 0
 
@@ -142,20 +167,34 @@ class PolicySettings(Shape):
 HA_POLICY = PolicySettings(name="HA", pattern=r"^(?!(amq\.)|(.*_fanout_)|(reply_)).*", definition={"ha-mode": "all"})
 
 
-class RabbitmqSettings(Shape):
-    """`rabbitmq`; `policies` None: mirror the queues when there is more than one broker."""
+class OsaPolicy(Shape):
+    """One policy of openstack-ansible's rabbitmq_policies: its definition is called `tags` there."""
 
-    port: Port = BrokerSettings.port
-    package: Package = BrokerSettings.package
-    policies: list[PolicySettings] | None = None
+    name: Text
+    pattern: Text
+    tags: Definition
+    apply_to: Literal["all", "queues", "exchanges"] = "all"
+    priority: int = 0
 
 
-class RouterTlsSettings(Shape):
-    """`qdrouterd.tls`: files that the operator's PKI put on the routers' hosts."""
+class TlsSettings(Shape):
+    """`tls`: files that the operator's PKI put on the hosts of the brokers, or of the routers."""
 
     certificate: RemotePath
     key: RemotePath
     ca: RemotePath
+
+
+class RabbitmqSettings(Shape):
+    """`rabbitmq`; `policies` None: mirror the queues when there is more than one broker.
+
+    `port` None: openstack-ansible's, which is another with TLS.
+    """
+
+    port: Port | None = None
+    package: Package = BrokerSettings.package
+    policies: list[PolicySettings] | None = None
+    tls: TlsSettings | None = None
 
 
 class QdrouterdSettings(Shape):
@@ -165,7 +204,7 @@ class QdrouterdSettings(Shape):
     package_file: Text | None = None
     port: Port | None = None
     inter_router_port: Port | None = None
-    tls: RouterTlsSettings | None = None
+    tls: TlsSettings | None = None
     realm: Word = RouterSettings.realm
     user: Word = RouterSettings.user
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from deployer.model.cross_checks import QDROUTERD, RABBITMQ
-from deployer.model.deployment import Host
+from deployer.model.deployment import QDROUTERD, Deployment
 from deployer.model.inventory_files import InventoryFiles
-from deployer.model.inventory_schema import RouterPorts, Settings
+from deployer.model.osa_chain import bus_values
+from deployer.model.osa_variables import variable
 from deployer.model.yaml_source import KeyPath
 
 MOST_ROUTERS = 8
@@ -21,25 +20,24 @@ _PACKAGE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_~:-]*\.(deb|rpm)")
 _SASL_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
-def check_routers(files: InventoryFiles, hosts: Collection[Host], projects: Collection[str], directory: Path) -> None:
+def check_routers(files: InventoryFiles, draft: Deployment) -> None:
     """Record too many routers, ports that meet, users that SASL cannot tell apart, and a missing package file.
 
-    `projects` are those that are deployed.
+    `draft` is the deployment before its secrets are known.
     """
-    settings = files.defaults.data.hybridmsg
-    _check_package_file(files, settings, directory)
-    routers = [host for host in hosts if QDROUTERD in host.groups]
+    _check_package_file(files, draft.directory)
+    routers = draft.qdrouterd
     if not routers:
         return
     if len(routers) > MOST_ROUTERS:
         problem = f"{len(routers)} hosts are in the group {QDROUTERD}. Keep {MOST_ROUTERS} at most: two or three do"
         files.hosts_file.refuse((routers[MOST_ROUTERS].name, "groups"), problem)
-    _check_ports(files, settings, routers)
-    _check_users(files, {name: _user(settings, name) for name in projects}, settings.qdrouterd.user)
+    _check_ports(files, draft)
+    _check_users(files, draft)
 
 
-def _check_package_file(files: InventoryFiles, settings: Settings, directory: Path) -> None:
-    named = settings.qdrouterd.package_file
+def _check_package_file(files: InventoryFiles, directory: Path) -> None:
+    named = files.defaults.data.hybridmsg.qdrouterd.package_file
     if named is None:
         return
     path = directory / Path(named).expanduser()
@@ -51,35 +49,35 @@ def _check_package_file(files: InventoryFiles, settings: Settings, directory: Pa
         files.defaults_file.refuse((*_SETTINGS, "package_file"), problem)
 
 
-def _check_ports(files: InventoryFiles, settings: Settings, routers: Collection[Host]) -> None:
-    ports = RouterPorts.of(settings.qdrouterd)
-    if ports.clients == ports.routers:
-        problem = f"is {ports.routers}, and so is the port for clients. Give each its own"
+def _check_ports(files: InventoryFiles, draft: Deployment) -> None:
+    router, broker = draft.router, draft.broker
+    if router.port == router.inter_router_port:
+        problem = f"is {router.port}, and so is the port for clients. Give each its own"
         files.defaults_file.refuse((*_SETTINGS, "inter_router_port"), problem)
-    shared = [host.name for host in routers if RABBITMQ in host.groups]
-    for key, port in (("port", ports.clients), ("inter_router_port", ports.routers)):
-        if shared and port == settings.rabbitmq.port:
+    shared = [host.name for host in draft.qdrouterd if host in draft.rabbitmq]
+    for key, port in (("port", router.port), ("inter_router_port", router.inter_router_port)):
+        if shared and port in (broker.port, broker.plain_port):
             problem = f"is {port}, and RabbitMQ has that port on {', '.join(shared)}. Take another"
             files.defaults_file.refuse((*_SETTINGS, key), problem)
 
 
-def _check_users(files: InventoryFiles, users: Mapping[str, str], administrator: str) -> None:
+def _check_users(files: InventoryFiles, draft: Deployment) -> None:
     owners: dict[str, str] = {}
-    for project, user in users.items():
-        where: KeyPath = ("data", "hybridmsg", "projects", project, "user")
-        owner = owners.setdefault(user, project)
-        if owner != project:
+    for project in draft.projects:
+        rpc = bus_values(draft, project, "rpc")
+        if rpc.transport.value != "amqp":
+            continue
+        name, user = variable("rpc", "userid", project.name), rpc.userid.value
+        where: KeyPath = ("data", "hybridmsg", "projects", project.name, "user")
+        where = ("data", name) if name in draft.variables else where
+        owner = owners.setdefault(user, project.name)
+        if owner != project.name:
             # Else a project would wait for the other's callers to leave, which never happens.
             problem = f'"{user}" is the user of {owner} too, and routers tell projects apart by it. Give each its own'
             files.defaults_file.refuse(where, problem)
-        elif user == administrator:
+        elif user == draft.router.user:
             problem = f'"{user}" is the routers\' administrator. Give the project, or qdrouterd.user, another name'
             files.defaults_file.refuse(where, problem)
         elif not _SASL_USER.fullmatch(user):
             problem = f'"{user}" cannot log in to a router. Take letters, digits, dot, dash and underscore'
             files.defaults_file.refuse(where, problem)
-
-
-def _user(settings: Settings, project: str) -> str:
-    own = settings.projects.get(project)
-    return (own and own.user) or project

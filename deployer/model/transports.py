@@ -1,4 +1,4 @@
-"""Transports: which bus each project speaks, by group membership (openstack-ansible's oslomsg_* rule)."""
+"""Transports: which bus each project speaks, made from openstack-ansible's variables as osa_chain.py resolves them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.osa_chain import BusValues, bus_values
+from deployer.model.osa_variables import BUSES
 from deployer.model.secrets import Secret
 from deployer.model.transport_url import TransportURL
+
+Driver = Literal["rabbit", "amqp", "noop"]
+_DRIVERS: dict[str, Driver] = {"rabbit": "rabbit", "amqp": "amqp", "none": "noop"}
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Transport:
     `ssl_version` the protocol that a RabbitMQ URL asks for.
     """
 
-    driver: Literal["rabbit", "amqp", "noop"]
+    driver: Driver
     hosts: tuple[str, ...]
     port: int
     tls: bool
@@ -79,37 +84,30 @@ def rabbit_password(password: Secret) -> Secret:
 
 
 def resolve(deployment: Deployment, project: ProjectDeployment) -> Transports:
-    """Return the buses of one project, hosts in their group's order: RPC over the routers, where there are any.
+    """Return the buses of one project as the variables have them, hosts in their group's order.
 
-    Notifications are on the rabbitmq group, always: a router stores nothing.
+    Without variables RPC is on the routers, where there are any, and notifications are on the rabbitmq group always: a
+    router stores nothing.
     """
-    rabbit = Transport(
-        driver="rabbit",
-        hosts=tuple(host.address for host in deployment.rabbitmq),
-        port=deployment.broker.port,
-        tls=False,
-        vhost=project.vhost,
-        user=project.user,
-        password=rabbit_password(project.password),
-        group=deployment.clusters[0].group if deployment.clusters else "",
-        setup_host=deployment.rabbitmq[0].name if deployment.rabbitmq else "",
-    )
-    return Transports(rpc=_routers(deployment, project) if deployment.qdrouterd else rabbit, notify=rabbit)
+    rpc, notify = (_transport(deployment, bus_values(deployment, project, bus)) for bus in BUSES)
+    return Transports(rpc, notify)
 
 
-def _routers(deployment: Deployment, project: ProjectDeployment) -> Transport:
-    router = deployment.router
+def _transport(deployment: Deployment, values: BusValues) -> Transport:
+    driver = _DRIVERS[values.transport.value]
+    password = values.password.value
     return Transport(
-        driver="amqp",
-        hosts=tuple(host.address for host in deployment.qdrouterd),
-        port=router.port,
-        tls=router.tls is not None,
-        vhost=project.vhost,
-        # Plain: the driver appends the realm itself (sasl_default_realm), and a template of nova keeps its parts.
-        user=project.user,
-        password=project.password,
-        realm=router.realm,
-        ca=router.tls.ca if router.tls else "",
-        group="qdrouterd",
-        setup_host=deployment.qdrouterd[0].name,
+        driver=driver,
+        hosts=values.servers.value,
+        port=values.port.value,
+        tls=values.use_ssl.value,
+        vhost=values.vhost.value,
+        # Plain: the amqp driver appends the realm itself (sasl_default_realm), and a template of nova keeps its parts.
+        user=values.userid.value,
+        password=rabbit_password(password) if driver == "rabbit" else password,
+        realm=deployment.router.realm if driver == "amqp" else "",
+        ca=values.ssl_ca_file.value if values.use_ssl.value else "",
+        group=values.host_group.value,
+        setup_host=values.setup_host.value,
+        ssl_version=values.ssl_version.value,
     )

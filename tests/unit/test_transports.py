@@ -19,7 +19,7 @@ from deployer.model.deployment import (
     ProjectDeployment,
     RabbitCluster,
     RouterSettings,
-    RouterTls,
+    ServerTls,
 )
 from deployer.model.secrets import Secret
 from deployer.model.transports import Transport, rabbit_password, resolve
@@ -42,7 +42,7 @@ def deployment(*addresses: str, port: int = 5672, password: str = PASSWORD) -> D
     )
 
 
-def hybrid(*addresses: str, password: str = PASSWORD, tls: RouterTls | None = None) -> Deployment:
+def hybrid(*addresses: str, password: str = PASSWORD, tls: ServerTls | None = None) -> Deployment:
     routers = tuple(Host(f"rtr{i}", address, 22, "deploy", ("qdrouterd",)) for i, address in enumerate(addresses))
     return replace(
         deployment("10.0.0.1", password=password), qdrouterd=routers, router=RouterSettings(port=31459, tls=tls)
@@ -94,7 +94,7 @@ def test_a_router_has_the_password_as_it_is() -> None:
 
 
 def test_routers_with_tls_are_verified_with_their_ca() -> None:
-    of = rpc(hybrid("10.0.0.31", tls=RouterTls("/r/cert.pem", "/r/key.pem", "/r/ca.pem")))
+    of = rpc(hybrid("10.0.0.31", tls=ServerTls("/r/cert.pem", "/r/key.pem", "/r/ca.pem")))
     assert (of.tls, of.ca) == (True, "/r/ca.pem")
     assert of.url().reveal().endswith("?ssl=1")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.model.deployment import RouterTls
+from deployer.model.deployment import ServerTls
 from deployer.model.inventory import load_deployment
 from tests.unit.inventory.inventories import HOSTS, Write, check, settings
 
@@ -42,7 +42,7 @@ def test_with_tls_the_ports_are_openstack_ansibles_for_tls(write: Write) -> None
     router = load_deployment(write(hosts(ROUTER), defaults=settings(f"qdrouterd: {{{TLS}}}"))).router
 
     assert (router.port, router.inter_router_port) == (31461, 31462)
-    assert router.tls == RouterTls("/etc/pki/r.pem", "/etc/pki/r.key", "/etc/pki/ca.pem")
+    assert router.tls == ServerTls("/etc/pki/r.pem", "/etc/pki/r.key", "/etc/pki/ca.pem")
 
 
 def test_a_port_of_ones_own_stays_with_tls(write: Write) -> None:

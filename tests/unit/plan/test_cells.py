@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from deployer.model.deployment import Deployment, RouterSettings, RouterTls
+from deployer.model.deployment import Deployment, RouterSettings, ServerTls
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
 from deployer.plan.cell_moves import CELL0, CellMoves, cells_request, cells_witness, plan_cells
@@ -73,7 +73,7 @@ def test_a_mapping_that_is_right_needs_nothing() -> None:
 
 
 def test_with_tls_a_mapping_that_says_otherwise_is_not_right() -> None:
-    tls = replace(HYBRID, router=RouterSettings(tls=RouterTls("/r/cert", "/r/key", "/r/ca.pem")))
+    tls = replace(HYBRID, router=RouterSettings(tls=ServerTls("/r/cert", "/r/key", "/r/ca.pem")))
     wanted = cloud.url(tls, "nova")
     assert plan(wanted, tls) == CellMoves({})
     assert moved(plan(wanted.replace("ssl=1", "ssl=0"), tls)) == {UUID: wanted}

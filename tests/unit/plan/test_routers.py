@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployer.errors import ConfigurationError
-from deployer.model.deployment import Deployment, RouterTls
+from deployer.model.deployment import Deployment, ServerTls
 from deployer.model.secrets import Blob, Secret
 from deployer.plan.observed import FileFact, HostFacts, UnitFact
 from deployer.plan.router_config import CONF, PASSWORD, SASL_CONF, UNIT
@@ -18,7 +18,7 @@ from deployer.plan.steps import Intent, Wave
 from tests.unit.plan.cloud import CTL1, file, project
 from tests.unit.plan.mesh import Facts, bare, carried_out, finished, router, sections, silent, site, with_entity
 
-TLS = RouterTls("/etc/pki/r.pem", "/etc/pki/r.key", "/etc/pki/ca.pem")
+TLS = ServerTls("/etc/pki/r.pem", "/etc/pki/r.key", "/etc/pki/ca.pem")
 BRING_UP = ["unit.enable", "unit.restart", "router.await"]
 
 

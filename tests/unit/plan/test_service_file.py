@@ -7,7 +7,7 @@ import pytest
 
 from deployer.errors import ConfigurationError, FileRefused
 from deployer.ini import IniFile
-from deployer.model.deployment import Deployment, ProjectDeployment, RouterSettings, RouterTls
+from deployer.model.deployment import Deployment, ProjectDeployment, RouterSettings, ServerTls
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
 from deployer.plan.service_file import AMQP, FileEdit, edit_service_file, read_service_file, written_options
@@ -29,7 +29,7 @@ from tests.unit.plan.cloud import (
 CLOUD = deployment(project("glance", CTL1), project("nova", CTL1), project("ceilometer", TEL1))
 GLANCE_URL, NOVA_URL, CEILOMETER_URL = (url(CLOUD, name) for name in ("glance", "nova", "ceilometer"))
 HYBRID = deployment(*CLOUD.projects, qdrouterd=(RTR1,))
-TLS = replace(HYBRID, router=RouterSettings(tls=RouterTls("/r/cert", "/r/key", "/r/ca.pem")))
+TLS = replace(HYBRID, router=RouterSettings(tls=ServerTls("/r/cert", "/r/key", "/r/ca.pem")))
 LISTEN = (Secret(GLANCE_URL), Secret(NOVA_URL))
 OSLO = "oslo_messaging_notifications"
 
