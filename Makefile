@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help check lint types imports unit ssh lab test demo lab-up lab-down lab-status clean
+.PHONY: help check lint types imports unit fuzz ssh lab test demo lab-up lab-down lab-status clean
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,11 @@ imports: $(STAMP)
 
 unit: $(STAMP) ## Unit tests only.
 	@$(PYTHON) -m pytest -q -n 2 tests/unit
+
+fuzz: $(STAMP) ## The INI editor against oslo.config's own reader on 10,000 new files a property. SEED=N repeats a run.
+	@seed=$(or $(SEED),$$RANDOM$$RANDOM); \
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest -q -n 2 --timeout 3600 --hypothesis-seed=$$seed \
+	    tests/unit/test_ini_properties.py || { echo "Again, with the same files: make fuzz SEED=$$seed"; exit 1; }
 
 ssh: $(STAMP) ## Tests against a real local sshd.
 	@$(PYTHON) -m pytest -q tests/ssh
