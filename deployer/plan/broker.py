@@ -67,7 +67,7 @@ def compare(wanted: Definitions, exported: dict[str, Any]) -> BrokerChanges:
         widened=tuple(item for item, existing in rights if existing is not None and _narrower(existing)),
         changed_policies=tuple(item for item, existing in known if existing is not None and _differs(item, existing)),
         conflicts=tuple(
-            _conflict(name)
+            _conflict(wanted.cluster, name)
             for name, password in wanted.users.items()
             if name in users and not password_matches(users[name], password)
         ),
@@ -82,9 +82,9 @@ def _differs(wanted: dict[str, Any], existing: dict[str, Any]) -> bool:
     return {**_POLICY_DEFAULTS, **wanted} != {**_POLICY_DEFAULTS, **existing}
 
 
-def _conflict(user: str) -> Mistake:
+def _conflict(cluster: str, user: str) -> Mistake:
     return Mistake(
-        "RabbitMQ",
+        f"RabbitMQ cluster {cluster}",
         f"user {user}",
         "exists with another password, which services may be using; it is left alone. "
         "Put its present password into the secrets file, or name another user for the project",

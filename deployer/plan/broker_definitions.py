@@ -10,10 +10,13 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.model.deployment import Deployment, Policy, ProjectDeployment
+from deployer.model.deployment import Deployment, Policy, ProjectDeployment, RabbitCluster
+from deployer.model.osa_chain import BusValues, bus_values
+from deployer.model.osa_variables import BUSES
 from deployer.model.secrets import Secret
 from deployer.model.transports import rabbit_password
 
@@ -30,26 +33,42 @@ _QUORUM_ONLY = 4
 
 @dataclass(frozen=True)
 class Definitions:
-    """What a broker must hold; `permissions` and `policies` are in the shape of the broker's own export."""
+    """What a cluster must hold; `permissions` and `policies` are in the shape of the broker's own export."""
 
+    cluster: str
     vhosts: tuple[str, ...]
     users: dict[str, Secret] = field(repr=False)
     permissions: tuple[dict[str, str], ...]
     policies: tuple[dict[str, Any], ...]
 
 
-def definitions(deployment: Deployment, version: str | None) -> Definitions:
-    """Return what the projects need of a broker of `version` ("3.10.8"; None while it is not installed)."""
-    projects = deployment.projects
-    vhosts = tuple(dict.fromkeys(project.vhost for project in projects))
-    nodes = len(deployment.rabbitmq)
-    policies = [policy for policy in deployment.broker.policies if _applies(policy, version, nodes)]
+def definitions(deployment: Deployment, cluster: RabbitCluster, version: str | None) -> Definitions:
+    """Return what the buses on one cluster need of its `version` ("3.10.8"; None while it is not installed).
+
+    Projects may share a vhost and a user. Where RPC and notifications share a vhost, RPC's policies come first.
+    """
+    buses = [values for project in deployment.projects for values in _on(deployment, cluster, project)]
+    logins = dict.fromkeys((values.userid.value, values.vhost.value) for values in buses)
+    policies: dict[tuple[str, str], Policy] = {}
+    for values in buses:
+        for policy in values.policies.value:
+            if _applies(policy, version, len(cluster.hosts)):
+                policies.setdefault((values.vhost.value, policy.name), policy)
     return Definitions(
-        vhosts=vhosts,
-        users={project.user: rabbit_password(project.password) for project in projects},
-        permissions=tuple(_permissions(project) for project in projects),
-        policies=tuple(_policy(policy, vhost) for vhost in vhosts for policy in policies),
+        cluster=cluster.name,
+        vhosts=tuple(dict.fromkeys(vhost for _, vhost in logins)),
+        users={values.userid.value: rabbit_password(values.password.value) for values in buses},
+        permissions=tuple(_permissions(user, vhost) for user, vhost in logins),
+        policies=tuple(_policy(policy, vhost) for (vhost, _), policy in policies.items()),
     )
+
+
+def _on(deployment: Deployment, cluster: RabbitCluster, project: ProjectDeployment) -> Iterator[BusValues]:
+    """Yield those of the project's buses that are on this cluster."""
+    for bus in BUSES:
+        values = bus_values(deployment, project, bus)
+        if values.transport.value == "rabbit" and values.host_group.value == cluster.group:
+            yield values
 
 
 def user_entry(name: str, password: Secret) -> dict[str, Any]:
@@ -79,8 +98,8 @@ def password_matches(user: dict[str, Any], password: Secret) -> bool:
     return secrets.compare_digest(digest, stored)
 
 
-def _permissions(project: ProjectDeployment) -> dict[str, str]:
-    return {"user": project.user, "vhost": project.vhost, "configure": ALL, "write": ALL, "read": ALL}
+def _permissions(user: str, vhost: str) -> dict[str, str]:
+    return {"user": user, "vhost": vhost, "configure": ALL, "write": ALL, "read": ALL}
 
 
 def _policy(policy: Policy, vhost: str) -> dict[str, Any]:

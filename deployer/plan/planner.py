@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.deployment import Deployment
-from deployer.plan.cluster import ClusterPlan, plan_cluster
+from deployer.plan.cluster import BrokersPlan, plan_brokers
 from deployer.plan.projects import Facts, ProjectPlan, obstacles, plan_projects
 from deployer.plan.routers import RouterPlan, plan_routers
 from deployer.plan.steps import Intent, Wave
@@ -19,7 +19,7 @@ from deployer.plan.steps import Intent, Wave
 STAGING = "staging"
 """The scope of what is installed ahead of all switches: it belongs to no project, and no undo takes it back."""
 
-Planned = TypeVar("Planned", ClusterPlan, RouterPlan)
+Planned = TypeVar("Planned", BrokersPlan, RouterPlan)
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Plan:
     """`projects` holds every project of the deployment, changed or not, in the order in which they are carried out."""
 
     deployment: Deployment
-    brokers: ClusterPlan
+    brokers: BrokersPlan
     routers: RouterPlan
     projects: tuple[ProjectPlan, ...]
 
@@ -56,7 +56,7 @@ class Plan:
 def make_plan(deployment: Deployment, facts: Facts) -> Plan:
     """Return the plan; raises ConfigurationError with every obstacle found. Nothing is touched."""
     mistakes = obstacles(deployment, facts)
-    brokers = _or_mistakes(plan_cluster, deployment, facts, mistakes)
+    brokers = _or_mistakes(plan_brokers, deployment, facts, mistakes)
     routers = _or_mistakes(plan_routers, deployment, facts, mistakes)
     if brokers is None or routers is None or mistakes:
         raise ConfigurationError(mistakes)

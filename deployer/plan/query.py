@@ -18,8 +18,8 @@ def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts
     projects = [project for project in deployment.projects if host in project.hosts]
     units = {name for project in projects for unit in project.project.units for name in unit.names}
     files = {path for project in projects for path in project.project.files}
-    broker = host in deployment.rabbitmq
-    if broker:
+    cluster = deployment.cluster_of(host)
+    if cluster:
         units.add(UNIT)
         files |= {CONF, COOKIE}
     if host in deployment.qdrouterd:
@@ -29,9 +29,9 @@ def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts
     asked["files"] |= {path: known.get(path) for path in files}
     # Only the amqp driver needs more than a service brings with it.
     asked["libraries"] = bool(deployment.qdrouterd and projects)
-    if broker:
+    if cluster:
         # Erlang looks peers up by host name, which is seen only once they were asked; until then names may serve.
-        names = [seen[peer.name].hostname if peer.name in seen else peer.name for peer in deployment.rabbitmq]
+        names = [seen[peer.name].hostname if peer.name in seen else peer.name for peer in cluster.hosts]
         asked["rabbitmq"] = {"peers": [name.partition(".")[0] for name in names]}
     return asked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployer.errors import HostError
+from deployer.model.deployment import RabbitCluster
 from deployer.plan.cluster import plan_cluster
 from deployer.rollout.carry import Carrier
 from deployer.rollout.fleet import Fleet
@@ -12,18 +13,22 @@ ROUNDS = 4
 
 
 def bring_brokers(fleet: Fleet, carrier: Carrier) -> None:
-    """Carry the broker plan out until it is empty.
+    """Carry the plan of each RabbitMQ cluster out until it is empty, one cluster after the other.
 
-    Raises HostsFailed when a step fails, HostError when the plan does not become empty, ConfigurationError when a
+    Raises HostsFailed when a step fails, HostError when a plan does not become empty, ConfigurationError when a
     broker turns out to hold what is not ours.
     """
-    deployment = fleet.deployment
+    for cluster in fleet.deployment.clusters:
+        _bring(fleet, carrier, cluster)
+
+
+def _bring(fleet: Fleet, carrier: Carrier, cluster: RabbitCluster) -> None:
     for _ in range(ROUNDS):
-        waves = plan_cluster(deployment, fleet.facts).waves
+        waves = plan_cluster(fleet.deployment, cluster, fleet.facts).waves
         if not waves:
             return
         for wave in waves:
             carrier.carry(wave)
-        fleet.observe(deployment.rabbitmq)
-    problem = f"the brokers are still not as planned after {ROUNDS} rounds"
-    raise HostError(deployment.rabbitmq[0].name, problem, "See what `hybridmsg plan` still wants of them")
+        fleet.observe(cluster.hosts)
+    problem = f"the brokers of {cluster.name} are still not as planned after {ROUNDS} rounds"
+    raise HostError(cluster.hosts[0].name, problem, "See what `hybridmsg plan` still wants of them")

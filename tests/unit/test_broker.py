@@ -11,7 +11,7 @@ from deployer.model.catalogue import Project
 from deployer.model.deployment import BrokerSettings, Deployment, Host, Policy, ProjectDeployment, RabbitCluster
 from deployer.model.secrets import Secret
 from deployer.plan.broker import compare
-from deployer.plan.broker_definitions import definitions
+from deployer.plan.broker_definitions import Definitions, definitions
 
 PASSWORD = "pä#ss?w:rd"
 MIRROR = Policy("HA", "^(?!amq)", {"ha-mode": "all"}, "queues", 0)
@@ -27,6 +27,11 @@ def deployment(*projects: str, nodes: int = 3, policies: tuple[Policy, ...] = (T
     return Deployment(
         Path(), by_name, (RabbitCluster("rabbitmq", hosts),), (), deployed, BrokerSettings(policies=policies)
     )
+
+
+def wanted(of: Deployment, version: str | None) -> Definitions:
+    """What the one cluster needs."""
+    return definitions(of, of.clusters[0], version)
 
 
 def exported(**more: list[dict[str, Any]]) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def user(name: str, password: str = PASSWORD, algorithm: str = "sha256", **more:
     }
 
 
-WANTED = definitions(deployment("nova"), "3.10.8")
+WANTED = wanted(deployment("nova"), "3.10.8")
 
 
 def test_a_broker_that_has_everything_lacks_nothing() -> None:
@@ -80,7 +85,7 @@ def test_a_broker_that_has_everything_lacks_nothing() -> None:
 
 
 def test_a_bare_broker_gets_all_of_it() -> None:
-    document = compare(definitions(deployment("nova", "cinder"), None), {}).document()
+    document = compare(wanted(deployment("nova", "cinder"), None), {}).document()
 
     assert document["vhosts"] == [{"name": "/nova"}, {"name": "/cinder"}]
     assert [(entry["name"], entry["tags"]) for entry in document["users"]] == [("nova", []), ("cinder", [])]
@@ -98,7 +103,7 @@ def test_a_bare_broker_gets_all_of_it() -> None:
 
 
 def test_only_what_is_missing_is_imported() -> None:
-    document = compare(definitions(deployment("nova", "cinder"), "3.10.8"), exported()).document()
+    document = compare(wanted(deployment("nova", "cinder"), "3.10.8"), exported()).document()
 
     assert document["vhosts"] == [{"name": "/cinder"}]
     assert [entry["name"] for entry in document["users"]] == ["cinder"]
@@ -182,9 +187,9 @@ def test_a_policy_of_ours_that_differs_is_changed_and_others_are_left_alone() ->
     [("3.10.8", 3, True), (None, 3, True), ("4.0.1", 3, False), ("3.10.8", 1, False), ("13.0", 3, False)],
 )
 def test_mirroring_is_left_out_where_it_cannot_be(version: str | None, nodes: int, kept: bool) -> None:  # noqa: FBT001 - a table's column
-    wanted = definitions(deployment("nova", nodes=nodes, policies=(MIRROR, TTL)), version)
+    needed = wanted(deployment("nova", nodes=nodes, policies=(MIRROR, TTL)), version)
 
-    assert [policy["name"] for policy in wanted.policies] == (["HA", "ttl"] if kept else ["ttl"])
+    assert [policy["name"] for policy in needed.policies] == (["HA", "ttl"] if kept else ["ttl"])
 
 
 def test_no_text_shows_a_password() -> None:

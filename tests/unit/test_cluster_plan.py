@@ -13,7 +13,7 @@ from deployer.model.deployment import BrokerSettings, Deployment
 from deployer.model.secrets import Secret
 from deployer.plan.broker import compare
 from deployer.plan.broker_definitions import definitions
-from deployer.plan.cluster import ClusterPlan, plan_cluster
+from deployer.plan.cluster import BrokersPlan, ClusterPlan, plan_brokers, plan_cluster
 from deployer.plan.cluster_member import CONF, COOKIE, UNIT
 from deployer.plan.observed import FileFact, HostFacts, UnitFact
 from deployer.plan.render import render
@@ -30,7 +30,7 @@ def site(nodes: int = 3) -> Deployment:
 
 
 SITE = site()
-FULL: dict[str, Any] = compare(definitions(SITE, "3.10.8"), {}).document()
+FULL: dict[str, Any] = compare(definitions(SITE, SITE.clusters[0], "3.10.8"), {}).document()
 
 
 def bare(host: str, **more: Any) -> HostFacts:
@@ -85,7 +85,7 @@ def down(host: str, active: str = "inactive") -> HostFacts:
 
 
 def plan(*hosts: HostFacts, of: Deployment = SITE) -> ClusterPlan:
-    return plan_cluster(of, {facts.host: facts for facts in hosts})
+    return plan_cluster(of, of.clusters[0], {facts.host: facts for facts in hosts})
 
 
 def acts(waves: tuple[Wave, ...]) -> list[dict[str, list[str]]]:
@@ -273,7 +273,7 @@ def test_a_broker_that_somebody_else_installed_keeps_its_configuration() -> None
 
 
 def test_our_own_configuration_is_changed_one_host_after_the_other() -> None:
-    conf = render("rabbitmq.conf.j2", port=5672, nodes=3)
+    conf = render("rabbitmq.conf.j2", broker=BrokerSettings(), nodes=3)
     moved = dataclasses.replace(SITE, broker=BrokerSettings(port=5673, policies=SITE.broker.policies))
     hosts = [member(host, conf=conf) for host in ALL]
 
@@ -284,7 +284,7 @@ def test_our_own_configuration_is_changed_one_host_after_the_other() -> None:
 
 
 def test_an_interrupted_installation_goes_on_without_writing_again() -> None:
-    conf = render("rabbitmq.conf.j2", port=5672, nodes=3)
+    conf = render("rabbitmq.conf.j2", broker=BrokerSettings(), nodes=3)
     half = bare("msg1")
     half.files[CONF] = FileFact(CONF, exists=True, sha256=hashlib.sha256(conf).hexdigest())
 
@@ -315,7 +315,8 @@ def test_only_the_missing_definitions_are_imported() -> None:
 
 
 def test_without_a_broker_of_ours_there_is_nothing_to_do() -> None:
-    assert plan_cluster(site(nodes=0), {}) == ClusterPlan("", (), (), (), complete=True)
+    none = dataclasses.replace(site(nodes=0), clusters=())
+    assert plan_brokers(none, {}) == BrokersPlan({})
 
 
 def test_no_plan_shows_a_secret() -> None:

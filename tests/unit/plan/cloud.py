@@ -130,9 +130,10 @@ def router(
 
 
 def broker(cloud: Deployment, name: str = "msg1", consumers: Iterable[dict[str, str]] = ()) -> HostFacts:
-    """A single broker that holds all that the deployment declares."""
-    nodes = [f"rabbit@{one.name}" for one in cloud.rabbitmq]
-    conf = render("rabbitmq.conf.j2", port=cloud.broker.port, nodes=len(nodes))
+    """A broker of a cluster that holds all that the deployment declares for it."""
+    cluster = next(one for one in cloud.clusters if name in [member.name for member in one.hosts])
+    nodes = [f"rabbit@{one.name}" for one in cluster.hosts]
+    conf = render("rabbitmq.conf.j2", broker=cloud.broker, nodes=len(nodes))
     cookie = cloud.erlang_cookie.reveal().encode()
     seen = {
         "installed": True,
@@ -143,10 +144,10 @@ def broker(cloud: Deployment, name: str = "msg1", consumers: Iterable[dict[str, 
         "running_members": nodes,
         "cookie_sha256": hashlib.sha256(cookie).hexdigest(),
         "cookie_b64": base64.b64encode(cookie).decode(),
-        "definitions": compare(definitions(cloud, "3.10.8"), {}).document(),
+        "definitions": compare(definitions(cloud, cluster, "3.10.8"), {}).document(),
         "empty": False,
         "consumers": list(consumers),
-        "resolves": {one.name: True for one in cloud.rabbitmq},
+        "resolves": {one.name: True for one in cluster.hosts},
     }
     return replace(host(name, {CONF: conf}, [unit(UNIT)]), rabbitmq=seen)
 
