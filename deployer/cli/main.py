@@ -12,7 +12,9 @@ import click
 from deployer import __version__
 from deployer.cli.migrate import migrate
 from deployer.cli.plan import plan
+from deployer.cli.preflight import preflight
 from deployer.cli.rollback import rollback
+from deployer.cli.show_transports import show_transports
 from deployer.cli.status import status
 from deployer.cli.verify import verify
 from deployer.errors import ConfigurationError, HostError, HybridmsgError, Interrupted
@@ -38,11 +40,11 @@ Shell completion: eval "$(_HYBRIDMSG_COMPLETE=bash_source hybridmsg)"   (or zsh_
 def cli() -> None:
     """Bring an OpenStack cloud to the messaging its inventory describes, prove it over the wire, and go back.
 
-    Start with `plan`: it reads the hosts and changes nothing.
+    Start with `preflight` and `plan`: they read the hosts and change nothing.
     """
 
 
-for command in (plan, migrate, verify, status, rollback):
+for command in (preflight, plan, migrate, verify, status, show_transports, rollback):
     cli.add_command(command)
 
 

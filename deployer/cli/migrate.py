@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deployer.cli.options import Settings, leaving_a_bus, verb
+from deployer.cli.options import Settings, leaving_a_bus, verb, waiving
 
 if TYPE_CHECKING:
     from deployer.plan.planner import Plan
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="The same as `plan`.")
 @click.option("--diff", is_flag=True, help="Show the diff of every file before anything changes, passwords masked.")
 @leaving_a_bus
+@waiving
 @verb
-def migrate(settings: Settings, *, dry_run: bool, diff: bool, purge_leftovers: bool, remove_backends: bool) -> int:
+def migrate(settings: Settings, *, dry_run: bool, diff: bool, waive: tuple[str, ...], **leaving: bool) -> int:
     """Bring every host to what the inventory says: brokers and routers first, then project after project.
 
+    What `preflight` looks at is looked at first: where anything fails, nothing is touched.
     Hosts in the group qdrouterd take RPC to AMQP 1.0; with none in it RPC is on RabbitMQ. Each project is switched as a
     whole: its callers stop, its bus becomes idle, all its servers move at once and must answer over the wire, and its
     callers start again. A project that does not answer goes back to what it was, on all its hosts, and the run stops
@@ -31,20 +33,13 @@ def migrate(settings: Settings, *, dry_run: bool, diff: bool, purge_leftovers: b
     from deployer.rollout.migrate import migrate as carry_out
 
     if dry_run:
-        return show(settings)
+        return show(settings, waive)
 
     def planned(found: Plan) -> None:
         if not settings.as_json:
             console.show_plan(found, diff=diff)
 
-    done = carry_out(
-        settings.deployment(),
-        settings.store(),
-        settings.progress(),
-        planned,
-        purge_leftovers=purge_leftovers,
-        remove_backends=remove_backends,
-    )
+    done = carry_out(settings.deployment(waive), settings.store(), settings.progress(), planned, **leaving)
     if settings.as_json:
         settings.emit(documents.migration_document(done))
     elif done.run is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +28,17 @@ class Settings:
     as_json: bool
     quiet: bool
 
-    def deployment(self) -> Deployment:
+    def deployment(self, waive: tuple[str, ...] = ()) -> Deployment:
         """Read and validate the inventory; raises ConfigurationError with every mistake."""
         from deployer.model.inventory import load_deployment
+        from deployer.model.transports import elsewhere
 
         found = load_deployment(self.inventory)
         for key in found.generated_secrets:
             self.progress().event("", f"generated {key} in the secrets file of {self.inventory}")
-        return found
+        for line in elsewhere(found):
+            self.progress().event("", line)
+        return replace(found, waive=(*found.waive, *waive))
 
     def store(self) -> RunStore:
         """Return the record of runs."""
@@ -86,6 +89,17 @@ def verb(function: Callable[..., int]) -> Callable[..., int]:
             raise
 
     return wrapped
+
+
+def waiving(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command what the operator lets pass, by name: `waive`."""
+    return click.option(
+        "--waive",
+        metavar="NAME",
+        multiple=True,
+        help="Let pass what a preflight refuses: a service host that is down (it is left out), a stranger's address, "
+        "HOST:PATH of a file that another tool writes. Repeatable; hybridmsg.waive in defaults.yaml says the same.",
+    )(function)
 
 
 def leaving_a_bus(function: Callable[..., int]) -> Callable[..., int]:

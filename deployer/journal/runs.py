@@ -36,7 +36,8 @@ def default_state_dir() -> Path:
 class Run:
     """One recorded run. `files` maps host and path to the file's identity before it; `units` host and unit to its
     active and enabled state before; `baseline` lists the servers expected and whether each answered before;
-    `projects` names those that the run changed and that it left changed."""
+    `projects` names those that the run changed and that it left changed; `options` maps project, host, path and
+    SECTION/KEY to what each option was set from and to, as the sha256 of its values (None: not set)."""
 
     run: str
     command: str
@@ -49,6 +50,7 @@ class Run:
     units: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     baseline: list[dict[str, Any]] = field(default_factory=list)
     projects: list[str] = field(default_factory=list)
+    options: dict[str, dict[str, dict[str, dict[str, list[str | None]]]]] = field(default_factory=dict)
     error: str | None = None
     ended: str | None = None
     schema: int = SCHEMA
@@ -106,6 +108,14 @@ class RunStore:
         """Yield every recorded run, newest first."""
         for path in sorted(self.root.glob("*/run.json"), reverse=True):
             yield Run(**json.loads(path.read_text(encoding="utf-8")))
+
+    def changes(self, project: str) -> list[dict[str, dict[str, dict[str, list[str | None]]]]]:
+        """Return a project's `options` of each run that left it changed and was not rolled back, newest run first."""
+        return [
+            run.options[project]
+            for run in self.runs()
+            if project in run.projects and project in run.options and run.state != "rolled back"
+        ]
 
     def last_to_undo(self) -> Run:
         """Return the unfinished run, else the newest that changed something and stands; raises NothingToRollBack."""

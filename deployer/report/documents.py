@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError
+from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError, PreflightFailed
 from deployer.plan.checks import Check
 from deployer.plan.planner import Plan
 from deployer.rollout.outcome import Migration, Rollback, Status
@@ -30,10 +30,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "definitions": list(plan.brokers.definitions),
         "routers": {"changes": list(plan.routers.changes), "versions": dict(plan.routers.versions)},
         "cells": [line for project in plan.projects for line in project.lines],
+        "warnings": list(plan.warnings),
         "files": [
             {"host": host, "path": edit.path, "diff": edit.diff()}
             for project in plan.projects
-            for host, edit in project.edits.items()
+            for host, own in project.edits.items()
+            for edit in own
         ],
         "expected": [server.record() for project in plan.projects for server in project.servers],
     }
@@ -92,5 +94,7 @@ def error_document(error: HybridmsgError) -> dict[str, Any]:
         parts = [str(mistake) for mistake in error.mistakes]
     if isinstance(error, HostsFailed):
         parts = [str(one) for one in error.errors.values()]
+    if isinstance(error, PreflightFailed):
+        parts = [str(one) for one in error.findings]
     found = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code, "parts": parts}
     return {"schema": SCHEMA, "error": found}

@@ -14,19 +14,22 @@ from nornir.core.processor import Processors
 from nornir.core.task import Result
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from deployer.errors import ConfigurationError, HostError, HostsFailed, HybridmsgError, Locked
+from deployer.errors import ConfigurationError, HostError, HostsFailed, HybridmsgError, Locked, Unreachable
 from deployer.model.deployment import Deployment, Host
 from deployer.model.inventory import load_inventory
 from deployer.nornir_plugins.processor import Progress
 from deployer.nornir_plugins.runner import DeadlineRunner
 from deployer.plan.cell_moves import cells_request, cells_witness
 from deployer.plan.cells import CellMapping
+from deployer.plan.examined import Examination, Refusal
+from deployer.plan.logins import Login, logins, logins_args
 from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query
 from deployer.plan.router_facts import RouterFacts
 from deployer.plan.router_query import router_args
 from tasks.cells import read_cells
 from tasks.facts import read_facts
+from tasks.preflight import PreflightQuery, examine_host, log_in
 from tasks.routers import RouterQuery, read_router
 from tasks.steps import lock_host
 
@@ -97,6 +100,42 @@ class Fleet:
             self.facts[host.name] = replace(found[host.name], router=routers.get(host.name), cells=cells)
         return self.facts
 
+    def examine(
+        self, hosts: Iterable[str], *, logging_in: bool = True
+    ) -> tuple[dict[str, Examination], dict[str, HybridmsgError]]:
+        """Look at some hosts before a run, one exchange each; return what was read, and the errors of the others.
+
+        Afterwards `facts` is what it is after `observe`. With `logging_in` their services' logins are tried.
+        """
+        asked = {name: self.deployment.hosts[name] for name in hosts}
+        own = {name: logins(self.deployment, host) if logging_in else () for name, host in asked.items()}
+        requests = {name: PreflightQuery(self._preflight_args(host, own[name])) for name, host in asked.items()}
+        results, errors = self.attempt(requests, examine_host, requests=requests)
+        found = {
+            name: Examination.of(name, result.answer, result.now, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+            for name, result in results.items()
+        }
+        self.facts.update({name: one.facts for name, one in found.items()})
+        return found, errors
+
+    def _preflight_args(self, host: Host, own: Iterable[Login]) -> dict[str, Any]:
+        return {
+            "facts": facts_query(self.deployment, host, self.facts),
+            "router": router_args(self.deployment, host) if host in self.deployment.qdrouterd else None,
+            **logins_args(own),
+        }
+
+    def log_in(self, asked: Mapping[str, Iterable[Login]]) -> dict[str, dict[str, Refusal | None]]:
+        """Let hosts log in as their services do; return each one's answers by login. Raises HostsFailed."""
+        requests = {name: PreflightQuery(logins_args(own)) for name, own in asked.items()}
+        results = self.run(requests, log_in, requests=requests)
+        return {name: result.logins for name, result in results.items()}  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+
+    def leave_out(self, hosts: Iterable[str]) -> None:
+        """Go on without some service hosts."""
+        for name in hosts:
+            self.deployment = self.deployment.without(name)
+
     def ask_routers(self, hosts: Iterable[str]) -> dict[str, RouterFacts]:
         """Read what the routers of some hosts are and who is attached."""
         own = {name: self.deployment.hosts[name] for name in hosts}
@@ -124,6 +163,16 @@ class Fleet:
     def read(self, name: str, result: Result) -> HostFacts:
         """Return the facts that a Result of `read_facts` holds."""
         return HostFacts.of(name, result.facts, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+
+    def take(self, run: str) -> dict[str, HybridmsgError]:
+        """Take every host that can be had for this run; return the errors of the others, which are out of reach.
+
+        Raises HostsFailed when another run holds any.
+        """
+        errors = self.attempt(self.deployment.hosts, lock_host, run=run)[1]
+        if any(not isinstance(error, Unreachable) for error in errors.values()):
+            raise HostsFailed(errors)
+        return errors
 
     def lock(self, run: str, hosts: Iterable[str] | None = None, patience: float = 0) -> None:
         """Take hosts (all by default) for this run, until the fleet closes; raises HostsFailed of Locked.

@@ -10,7 +10,8 @@ from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.checks import Check
 from deployer.plan.expected import unit_states
-from deployer.plan.planner import Plan, make_plan
+from deployer.plan.flapping import changed_options
+from deployer.plan.planner import Plan
 from deployer.plan.projects import ProjectPlan
 from deployer.rollout.backend import bring_brokers
 from deployer.rollout.baseline import ask_before, await_baseline
@@ -19,6 +20,7 @@ from deployer.rollout.carry import Carrier, undo_carrier
 from deployer.rollout.drain import Drain
 from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.outcome import Migration, Pause
+from deployer.rollout.preflight import examine, gate_logins, tell
 from deployer.rollout.routers import bring_routers, deserted_routers, remove_routers
 from deployer.rollout.switch import Switch, planned_bus
 from deployer.rollout.undo import Hooks, ProjectUndo, read_journals
@@ -36,18 +38,18 @@ def migrate(
     """Migrate; `planned` is called with the plan before anything changes.
 
     A project whose servers do not answer on the new bus goes back as a whole, and the run stops there: GateFailed,
-    DrainTimeout or HostsFailed. Raises ConfigurationError, LeftoverMessages (unless `purge_leftovers`), HostsFailed of
-    Unreachable or Locked before anything is touched. `remove_backends` removes routers that left the inventory's group.
+    DrainTimeout or HostsFailed. Raises PreflightFailed, LeftoverMessages (unless `purge_leftovers`), HostsFailed of
+    Locked before anything is touched. `remove_backends` removes routers that left the inventory's group.
     """
     unfinished = next((run for run in store.runs() if run.unfinished), None)
     with Fleet(deployment, progress) as fleet:
         run = store.begin("migrate", deployment.directory)
-        fleet.lock(run.run)
+        lost = fleet.take(run.run)
         if unfinished is not None:
             raise UnfinishedRun(unfinished.run)
-        fleet.observe()
-        fleet.observe_cells()
-        plan = make_plan(deployment, fleet.facts)
+        found = examine(fleet, store, lost)
+        tell(found.findings, progress)
+        plan = found.must_hold()
         planned(plan)
         rollout = _Rollout(fleet, store, run, progress, purge=purge_leftovers)
         done = rollout.carry_out(plan) if plan.changed else Migration(plan)
@@ -87,9 +89,11 @@ class _Rollout:
         bring_brokers(self._fleet, self.carrier)
         bring_routers(self._fleet, self.carrier)
         self.carrier.carry(plan.staging)
-        for project in plan.projects:
-            if project.changed:
-                self._carry_project(project)
+        changed = [project for project in plan.projects if project.changed]
+        if changed:
+            gate_logins(self._fleet)
+        for project in changed:
+            self._carry_project(project)
         self._fleet.observe()
         expected = {one.project.name: one.servers for one in plan.projects}
         checks = self._bus.verify(expected, self._run.units, plan.deployment.timeouts.gate)
@@ -154,8 +158,10 @@ class _Rollout:
         run, facts = self._run, self._fleet.facts
         run.hosts = list(self._fleet.deployment.hosts)
         for project in plan.projects:
-            for host, edit in project.edits.items():
-                run.files.setdefault(host, {})[edit.path] = edit.fact.identity()
+            run.options[project.project.name] = changed_options(project)
+            for host, edit in ((host, edit) for host, own in project.edits.items() for edit in own):
+                identity = {**edit.fact.identity(), "project": project.project.name}
+                run.files.setdefault(host, {})[edit.path] = identity
             for one in project.project.hosts if project.changed else ():
                 run.units.setdefault(one.name, {}).update(unit_states(project.project, facts[one.name]))
         run.baseline = ask_before(self._fleet, plan)

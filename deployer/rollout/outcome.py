@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deployer.errors import HybridmsgError
+from deployer.errors import Finding, HybridmsgError, PreflightFailed
 from deployer.journal.runs import Run
 from deployer.model.deployment import Deployment
 from deployer.plan.checks import Check
@@ -29,6 +29,25 @@ class Pause:
         lost = f"; had to be killed, with what they were executing: {', '.join(self.killed)}" if self.killed else ""
         draining = f", {self.draining:.1f} s of it draining"
         return f"{self.project}: its callers paused for {self.seconds:.1f} s{draining}{lost}"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found before a run, `plan` without the hosts that are waived; None while it cannot be made."""
+
+    findings: list[Finding]
+    plan: Plan | None = None
+
+    @property
+    def failed(self) -> list[Finding]:
+        """Return the findings that stand in a run's way."""
+        return [finding for finding in self.findings if finding.state == "failed"]
+
+    def must_hold(self) -> Plan:
+        """Return the plan; raises PreflightFailed with all that stands in its way."""
+        if self.failed or self.plan is None:
+            raise PreflightFailed(self.failed)
+        return self.plan
 
 
 @dataclass

@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_edited_safely_is_refused_by_name(
     good = lab.read("ctl2", GLANCE)
     lab.write("ctl2", GLANCE, content, mode=0o640)
     try:
-        fails(lab, inventory, 1, "ctl2", GLANCE, *words)
+        fails(lab, inventory, 3, "ctl2", GLANCE, *words)
         assert lab.read("ctl2", GLANCE) == content
     finally:
         lab.write("ctl2", GLANCE, good, mode=0o640)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -99,6 +99,17 @@ def router(
     version = "1.19.0" if "qdrouterd" in host.packages else None
     view = _view(unit.read[CONF], routers, attached) if runs else None
     return RouterFacts(version, tuple(sorted(host.users)), refused, view, "" if view else "connection refused")
+
+
+def told(router: RouterFacts) -> dict[str, Any]:
+    """A router's facts as the agent sends them."""
+    raw = asdict(router)
+    if router.view is not None:
+        entities = [
+            {"type": kind, "name": name, "attributes": dict(of)} for (kind, name), of in router.view.entities.items()
+        ]
+        raw["view"] = {**asdict(replace(router.view, entities={})), "entities": entities}
+    return raw
 
 
 def _view(conf: bytes, routers: Mapping[str, FakeHost], attached: list[Service]) -> RouterView:

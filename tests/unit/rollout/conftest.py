@@ -21,8 +21,8 @@ from deployer.nornir_plugins.processor import Progress
 from deployer.plan.bus_today import RpcBus
 from deployer.plan.checks import Check
 from deployer.plan.cluster_member import CONF, UNIT
-from deployer.rollout import carry, drain, migrate, rollback, status, verify
-from deployer.rollout.outcome import Migration, Rollback, Status
+from deployer.rollout import carry, drain, migrate, preflight, rollback, status, verify
+from deployer.rollout.outcome import Migration, Preflight, Rollback, Status
 from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, GLANCE, MSG1, NOVA, RTR1, RTR2, broker, deployment, project
 from tests.unit.rollout import buses
 from tests.unit.rollout.fake_fleet import Wire
@@ -85,6 +85,9 @@ class Cloud:
 
     def migrate(self, **options: bool) -> Migration:
         return migrate.migrate(self.deployment, self.store, self.told, lambda _plan: None, **options)
+
+    def preflight(self) -> Preflight:
+        return preflight.preflight(self.deployment, self.store, self.told)
 
     def rollback(self, **options: bool) -> Rollback:
         return rollback.rollback(self.deployment, self.store, self.told, **options)
@@ -199,7 +202,7 @@ def other_inventory(cloud: Cloud) -> Callable[..., None]:
 
 def _connect(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     put_agents_in_memory(cloud.world, monkeypatch)
-    for module in (migrate, rollback, status, verify):
+    for module in (migrate, preflight, rollback, status, verify):
         monkeypatch.setattr(module, "Fleet", cloud.wire.fleet)
     # Numbers of an undo's steps begin with the clock, which two undos must not find the same.
     monkeypatch.setattr(carry, "time", SimpleNamespace(time=cloud.world.now))

@@ -19,11 +19,13 @@ from deployer.errors import ConnectionLost, HostError, HybridmsgError, Interrupt
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.nornir_plugins.session import _reported
+from deployer.plan.examined import refusals
 from deployer.plan.observed import HostFacts
 from deployer.plan.router_facts import Fanout
 from deployer.plan.rpc_address import is_rpc_queue
 from deployer.plan.steps import Step
 from deployer.rollout.fleet import Fleet
+from tasks.preflight import PreflightQuery
 from tasks.routers import RouterQuery
 from tests.unit.rollout import buses
 from tests.unit.rollout.fake_host import KEPT, FakeHost, FakeUnit, MemoryJournal, cell_list
@@ -114,8 +116,22 @@ class Wire:
         query = queries[host.name]
         files = {path: _file(host, path) for path in query["files"]}
         units = {name: _unit(host.units.get(name), libraries=query["libraries"]) for name in query["units"]}
-        told = {"hostname": host.name, "package_manager": "apt"}
+        told = {"hostname": host.name, "package_manager": "apt", "python": "3.11.2"}
         return Result(None, facts={"host": told, "files": files, "units": units, "rabbitmq": self.world.rabbitmq(host)})
+
+    def examine_host(self, host: FakeHost, requests: Mapping[str, PreflightQuery]) -> Result:
+        args = requests[host.name].args
+        facts = self.read_facts(host, {host.name: args["facts"]}).facts  # type: ignore[attr-defined]  # as in Fleet
+        asked = {host.name: RouterQuery(args["router"])} if args["router"] else {}
+        router = self.read_router(host, asked).router if asked else None  # type: ignore[attr-defined]  # as in Fleet
+        answer = {"facts": facts, "router": router and buses.told(router), "host": self.world.state(host)}
+        return Result(None, answer={**answer, **self._logins(host, args)}, now=self.world.clock)
+
+    def log_in(self, host: FakeHost, requests: Mapping[str, PreflightQuery]) -> Result:
+        return Result(None, logins=refusals(self._logins(host, requests[host.name].args)["logins"]))
+
+    def _logins(self, host: FakeHost, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {"logins": {one["id"]: self.world.refusal(host, one) for one in args["logins"]}}
 
     def read_cells(self, host: FakeHost, queries: Mapping[str, Any]) -> Result:
         assert host.name in queries

@@ -11,12 +11,12 @@ import pytest
 from nornir.core.task import Result
 
 from deployer.errors import (
-    ConfigurationError,
     DrainTimeout,
     GateFailed,
     HostError,
     HostsFailed,
     LeftoverMessages,
+    PreflightFailed,
     StalePlan,
     UndoFailed,
 )
@@ -353,7 +353,7 @@ def test_a_unit_that_did_not_run_is_not_started(cloud: Cloud) -> None:
 
 def test_routers_under_running_services_are_not_cut_off_from_each_other(hybrid: Cloud) -> None:
     hybrid.deploy(RTR2)
-    with pytest.raises(ConfigurationError, match="rtr1: leaves the group qdrouterd while nova is on it"):
+    with pytest.raises(PreflightFailed, match="rtr1: plan: leaves the group qdrouterd while nova is on it"):
         hybrid.migrate()
     assert hybrid.world.acts == []
 

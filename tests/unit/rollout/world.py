@@ -36,6 +36,12 @@ class World:
     """Hosts' units that end only when they are killed."""
     lingering: dict[tuple[str, str], int] = field(default_factory=dict)
     """Looks at the routers for which a unit that was stopped is attached still."""
+    connections: list[dict[str, Any]] = field(default_factory=list)
+    """Who is connected to the brokers, as the agent tells it."""
+    walls: set[tuple[str, str]] = field(default_factory=set)
+    """Hosts, and addresses of brokers and routers that they cannot reach."""
+    skew: dict[str, float] = field(default_factory=dict)
+    """Seconds by which hosts' clocks are ahead."""
     acts: list[tuple[str, str, str]] = field(default_factory=list)
     """What was done (start, stop, write, remove, cell, purge, ask), to what, on which host, in order."""
 
@@ -97,7 +103,30 @@ class World:
     def rabbitmq(self, host: FakeHost) -> dict[str, Any] | None:
         if host.rabbitmq is None:
             return None
-        return {**host.rabbitmq, "consumers": [*host.rabbitmq.get("consumers", []), *self.consumers()]}
+        consumers = [*host.rabbitmq.get("consumers", []), *self.consumers()]
+        return {**host.rabbitmq, "consumers": consumers, "connections": list(self.connections)}
+
+    def state(self, host: FakeHost) -> dict[str, Any]:
+        """What a host is beside its facts, as the agent tells it."""
+        running = [f"{name}.service" for name, unit in host.units.items() if unit.active == "active"]
+        return {
+            "time": self.clock + self.skew.get(host.name, 0),
+            "disk": {"/var/lib/hybridmsg": 10**10, "/etc": 10**10},
+            "addresses": ["127.0.0.1", host.address],
+            "services": [{"unit": unit, "argv": []} for unit in running],
+        }
+
+    def refusal(self, host: FakeHost, login: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Why a broker or router does not let a host's service in, None when it does."""
+        peer = next(one for one in self.hosts.values() if one.address == login["host"])
+        running = peer.address in self.routers() if login["kind"] == "amqp" else (peer.rabbitmq or {}).get("running")
+        if not running or (host.name, peer.address) in self.walls:
+            return {"reached": False, "problem": f"{peer.address} does not answer"}
+        held = (peer.rabbitmq or {}).get("definitions") or {}
+        granted = {f"{item['user']}@{item['vhost']}" for item in held.get("permissions", [])}
+        wanted, users = (login["realm"], peer.users) if login["kind"] == "amqp" else (login["vhost"], granted)
+        user = f"{login['user']}@{wanted}"
+        return None if user in users else {"reached": True, "problem": f"{user} is refused"}
 
     def routers(self) -> dict[str, FakeHost]:
         """The routers that run, by address."""
