@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,6 +92,17 @@ def resolve(deployment: Deployment, project: ProjectDeployment) -> Transports:
     """
     rpc, notify = (_transport(deployment, bus_values(deployment, project, bus)) for bus in BUSES)
     return Transports(rpc, notify)
+
+
+def elsewhere(deployment: Deployment) -> Iterator[str]:
+    """Yield a line for people for each bus whose servers are not deployed here."""
+    for project in deployment.projects:
+        transports = resolve(deployment, project)
+        for what, bus in (("RPC", transports.rpc), ("notifications", transports.notify)):
+            if bus.driver != "noop" and not bus.group:
+                servers = f"{', '.join(bus.hosts)} (port {bus.port})"
+                needed = f"user {bus.user} and vhost {bus.vhost} must be there"
+                yield f"{project.name}: {what} over {servers}, not deployed here: {needed}"
 
 
 def _transport(deployment: Deployment, values: BusValues) -> Transport:
