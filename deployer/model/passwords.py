@@ -74,12 +74,13 @@ def _load_or_generate(
     path: Path, wanted: Collection[str], optional: Collection[str], sources: SecretSources, directory: int
 ) -> Passwords:
     keys = list(dict.fromkeys((*wanted, *optional)))
-    file = SecretsFile.read(path, sources.vault, keys)
+    elsewhere = {key: source.name for source in reversed(sources.before_the_file) for key in source.data}
+    file = SecretsFile.read(path, sources.vault, [key for key in keys if key not in elsewhere])
     given = [*sources.before_the_file, file.yaml]
     found = {key: source for source in reversed(given) for key in keys if key in source.data}
     missing = [key for key in wanted if key not in found]
     for source in given:
-        _check_values(source, [key for key in keys if found.get(key) is source])
+        _check_values(source, [key for key in keys if found.get(key) is source and key not in file.closed])
         _check_names(source, keys, missing)
     if mistakes := [mistake for source in given for mistake in source.mistakes]:
         raise ConfigurationError(mistakes)
@@ -90,7 +91,6 @@ def _load_or_generate(
         except OSError as error:
             problem = f"cannot be written: {error.strerror}"
             raise ConfigurationError([Mistake(str(path), "", problem)]) from None
-    elsewhere = {key: source.name for key, source in found.items() if source is not file.yaml}
     origins = {key: elsewhere.get(key, str(path)) for key in keys if key in found or key in generated}
     values = {key: generated[key] if key in generated else Secret(found[key].data[key]) for key in origins}
     return Passwords(values, tuple(generated), origins)

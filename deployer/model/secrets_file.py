@@ -18,11 +18,15 @@ _INDENT = " " * 10  # as `ansible-vault encrypt_string` prints a value
 
 
 class SecretsFile:
-    """One file as it was read: `yaml` has its values, those that were asked for opened, and its mistakes."""
+    """One file as it was read: `yaml` has its values, those that were asked for opened, and its mistakes.
+
+    `closed` are the keys whose values could not be opened, which a mistake names already.
+    """
 
     def __init__(self, path: Path, vault: VaultPassword) -> None:
         self.path = path
         self.yaml = YamlFile(str(path), confidential=True)
+        self.closed: set[str] = set()
         self._vault = vault
         self._content = Blob(b"")
         self._whole: Envelope | None = None
@@ -64,7 +68,7 @@ class SecretsFile:
         content = before + "".join(_entry(key, value, newline) for key, value in written.items()).encode()
         after = parse_yaml(content, str(self.path), confidential=True)
         if after.mistakes or after.data != {**self._as_written, **written}:
-            self._fail(f"nothing can be appended to it. Add by hand: {', '.join(values)}")
+            raise self._failure(f"nothing can be appended to it. Add by hand: {', '.join(values)}")
         if self._whole:
             sealed = Envelope.seal(Blob(content), self._vault.secret, self._whole.label)
             content = sealed.text().encode()
@@ -79,57 +83,69 @@ class SecretsFile:
                 return self._refuse(str(error))
             content = self._opened(self._whole)
             if content is None:
-                return self._refuse(self._closed("it"))
+                return self._refuse(self._locked("it"))
             self._content, name = content, f"{name} (decrypted)"
         self.yaml = parse_yaml(self._content.reveal(), name, confidential=True)
         return None
 
     def _open_values(self, keys: list[str]) -> None:
-        closed = [key for key in keys if not self._open_value(key)]
-        if closed:
-            self.yaml.refuse((), self._closed(", ".join(closed)), self.yaml.line((closed[0],)))
+        locked = []
+        for key in keys:
+            content, problem = self._value(key)
+            if content is not None:
+                self.yaml.data[key] = content
+                continue
+            self.closed.add(key)
+            if problem:
+                self.yaml.refuse((key,), problem)
+            else:
+                locked.append(key)
+        if locked:
+            self.yaml.refuse((), self._locked(", ".join(locked)), self.yaml.line((locked[0],)))
 
-    def _open_value(self, key: str) -> bool:
-        """Put the value in the clear, or name what is wrong with it; False when the password does not open it."""
+    def _value(self, key: str) -> tuple[str | None, str]:
+        """Return the opened value, or None and what is wrong with it; '' when it is the password that is."""
         try:
             content = self._opened(Envelope.parse(self.yaml.data[key].envelope))
-            if content is None:
-                return False
-            self.yaml.data[key] = content.reveal().decode()
+            return (None if content is None else content.reveal().decode()), ""
         except UnicodeDecodeError:
-            self.yaml.refuse((key,), "is not UTF-8. Encrypt it anew")
+            return None, "is not UTF-8. Encrypt it anew"
         except ValueError as error:
-            self.yaml.refuse((key,), str(error))
-        return True
+            return None, str(error)
 
     def _opened(self, envelope: Envelope) -> Blob | None:
         return envelope.open(self._vault.secret) if self._vault else None
 
-    def _closed(self, what: str) -> str:
+    def _locked(self, what: str) -> str:
         if not self._vault:
             remedy = f"Name what opens it: secrets.vault_password_file in defaults.yaml, or {VAULT_PASSWORD}"
             return f"is encrypted with ansible-vault ({what}). {remedy}"
         return f"the vault password of {self._vault.origin} does not open {what}. Give the one it was encrypted with"
 
     def _written(self, values: Mapping[str, Secret]) -> dict[str, str | Vaulted]:
-        """Return the values as they will stand in the file: encrypted too where others are, under the last one's id."""
+        """Return the values as they will stand in the file: encrypted where others of it are."""
         encrypted = {} if self._whole else {key: v for key, v in self._as_written.items() if isinstance(v, Vaulted)}
         if not encrypted:
             return {key: value.reveal() for key, value in values.items()}
-        key, value = encrypted.popitem()
-        last = Envelope.parse(value.envelope)
-        if self._opened(last) is None:
-            self._fail(self._closed(key))
-        seal = {key: Blob(value.reveal().encode()) for key, value in values.items()}
+        label = self._label(encrypted)
+        contents = {key: Blob(value.reveal().encode()) for key, value in values.items()}
         return {
-            key: Vaulted(Envelope.seal(content, self._vault.secret, last.label).text()) for key, content in seal.items()
+            key: Vaulted(Envelope.seal(content, self._vault.secret, label).text()) for key, content in contents.items()
         }
+
+    def _label(self, encrypted: Mapping[str, Vaulted]) -> str:
+        """Return the vault id of the last value that the password opens: a file may hold values of several."""
+        for value in reversed(list(encrypted.values())):
+            envelope = Envelope.parse(value.envelope)
+            if self._opened(envelope) is not None:
+                return envelope.label
+        raise self._failure(self._locked(", ".join(encrypted)))
 
     def _refuse(self, problem: str) -> None:
         self.yaml.refuse((), problem)
 
-    def _fail(self, problem: str) -> None:
-        raise ConfigurationError([Mistake(str(self.path), "", problem)])
+    def _failure(self, problem: str) -> ConfigurationError:
+        return ConfigurationError([Mistake(str(self.path), "", problem)])
 
 
 def _entry(key: str, value: str | Vaulted, newline: str) -> str:

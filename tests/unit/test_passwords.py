@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,14 @@ import pytest
 
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.passwords import ERLANG_COOKIE, load_or_generate, password_key
+from deployer.model.secret_sources import SecretSources, VaultPassword, environment_secrets
+from deployer.model.secrets import Blob, Secret
+from deployer.model.vault import Envelope
+from deployer.model.yaml_source import YamlFile, parse_yaml
 
 NOVA, HEAT = password_key("nova"), password_key("heat")
+DATA = Path(__file__).parent / "data" / "vault"
+OPENED = SecretSources(vault=VaultPassword(None, "correct horse"))
 
 
 def secrets_file(directory: Path, text: str, mode: int = 0o600) -> Path:
@@ -23,16 +30,16 @@ def secrets_file(directory: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def refused(path: Path, *wanted: str) -> list[Mistake]:
+def refused(path: Path, *wanted: str, sources: SecretSources | None = None) -> list[Mistake]:
     before = path.read_bytes()
     with pytest.raises(ConfigurationError) as caught:
-        load_or_generate(path, list(wanted or (NOVA,)))
+        load_or_generate(path, list(wanted or (NOVA,)), sources=sources)
     assert path.read_bytes() == before
     return caught.value.mistakes
 
 
-def reveal(path: Path, *wanted: str) -> tuple[dict[str, str], list[str]]:
-    found = load_or_generate(path, wanted)
+def reveal(path: Path, *wanted: str, sources: SecretSources | None = None) -> tuple[dict[str, str], list[str]]:
+    found = load_or_generate(path, wanted, sources=sources)
     return {key: secret.reveal() for key, secret in found.values.items()}, list(found.generated)
 
 
@@ -225,3 +232,164 @@ def test_a_file_that_cannot_be_appended_to_stays_as_it_is(tmp_path: Path, text: 
     (mistake,) = refused(secrets_file(tmp_path, text))
     assert NOVA in mistake.problem
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def from_ansible(directory: Path, name: str) -> Path:
+    """A copy of what ansible-core 2.19.14 encrypted with the password "correct horse"."""
+    path = directory / "secrets.yaml"
+    shutil.copy(DATA / f"{name}.yml", path)
+    path.chmod(0o600)
+    return path
+
+
+def elsewhere(environment: dict[str, str], command: dict[str, str] | None = None) -> SecretSources:
+    variables = {f"HYBRIDMSG_SECRET_{key.upper()}": value for key, value in environment.items()}
+    return SecretSources((environment_secrets(variables), YamlFile("command", command or {})))
+
+
+class TestOrderOfSources:
+    def test_the_environment_goes_before_the_command_and_that_before_the_file(self, tmp_path: Path) -> None:
+        path = secrets_file(tmp_path, "".join(f"{key}: in-file-x\n" for key in (NOVA, HEAT, ERLANG_COOKIE)))
+        sources = elsewhere({NOVA: "in-environment"}, {NOVA: "by-command", HEAT: "by-command"})
+        found = load_or_generate(path, [NOVA, HEAT, ERLANG_COOKIE], sources=sources)
+        assert {key: value.reveal() for key, value in found.values.items()} == {
+            NOVA: "in-environment",
+            HEAT: "by-command",
+            ERLANG_COOKIE: "in-file-x",
+        }
+        assert found.origins == {NOVA: "environment, HYBRIDMSG_SECRET_*", HEAT: "command", ERLANG_COOKIE: str(path)}
+
+    def test_what_another_source_has_is_not_generated(self, tmp_path: Path) -> None:
+        path = tmp_path / "secrets.yaml"
+        assert reveal(path, NOVA, sources=elsewhere({NOVA: "in-environment"})) == ({NOVA: "in-environment"}, [])
+        assert not path.exists()
+
+    def test_what_no_source_has_is_generated_into_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "secrets.yaml"
+        found, generated = reveal(path, NOVA, HEAT, sources=elsewhere({NOVA: "in-environment"}))
+        assert generated == [HEAT]
+        assert path.read_text() == f"{HEAT}: {found[HEAT]}\n"
+
+    def test_a_value_that_another_source_replaces_need_not_be_usable(self, tmp_path: Path) -> None:
+        path = secrets_file(tmp_path, f"{NOVA}: short\n")
+        assert reveal(path, NOVA, sources=elsewhere({NOVA: "in-environment"}))[0] == {NOVA: "in-environment"}
+
+    @pytest.mark.parametrize(
+        ("key", "value", "words"), [(NOVA, "short", "shorter than 8"), (f"{NOVA}x", "given-one", "Did you mean")]
+    )
+    def test_a_mistake_in_the_environment_is_named(self, tmp_path: Path, key: str, value: str, words: str) -> None:
+        path = secrets_file(tmp_path, "other: x\n")
+        (mistake,) = refused(path, sources=elsewhere({key: value}))
+        assert (mistake.file, mistake.path) == ("environment, HYBRIDMSG_SECRET_*", key)
+        assert words in mistake.problem
+
+
+@pytest.mark.parametrize("name", ["whole-1.1", "whole-1.2"])
+class TestEncryptedFile:
+    def test_it_is_read(self, tmp_path: Path, name: str) -> None:
+        path = from_ansible(tmp_path, name)
+        before = path.read_bytes()
+        assert reveal(path, NOVA, sources=OPENED) == ({NOVA: "whole-file-nova"}, [])
+        assert path.read_bytes() == before
+
+    def test_what_is_missing_is_added_under_the_same_password_and_label(self, tmp_path: Path, name: str) -> None:
+        path = from_ansible(tmp_path, name)
+        before = Envelope.parse(path.read_text())
+        found, _ = reveal(path, HEAT, sources=OPENED)
+        after = Envelope.parse(path.read_text())
+        old, new = (envelope.open(Secret("correct horse")) for envelope in (before, after))
+        assert old is not None
+        assert new == Blob(old.reveal() + f"{HEAT}: {found[HEAT]}\n".encode())
+        assert after.label == before.label
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_nothing_of_it_is_ever_on_the_disk_in_the_clear(
+        self, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: list[bytes] = []
+        monkeypatch.setattr(os, "fsync", lambda _: written.extend(file.read_bytes() for file in tmp_path.iterdir()))
+        reveal(from_ansible(tmp_path, name), HEAT, sources=OPENED)
+        assert len(written) > 2
+        assert all(content.startswith(b"$ANSIBLE_VAULT;") for content in written)
+
+    def test_a_wrong_password_is_one_mistake_with_the_way_out(self, tmp_path: Path, name: str) -> None:
+        wrong = SecretSources(vault=VaultPassword(None, "incorrect horse"))
+        (mistake,) = refused(from_ansible(tmp_path, name), NOVA, HEAT, sources=wrong)
+        assert mistake.file == str(tmp_path / "secrets.yaml")
+        assert "HYBRIDMSG_VAULT_PASSWORD does not open it" in mistake.problem
+        assert "horse" not in str(mistake)
+
+    def test_without_a_password_the_way_to_give_one_is_told(self, tmp_path: Path, name: str) -> None:
+        (mistake,) = refused(from_ansible(tmp_path, name))
+        assert "secrets.vault_password_file" in mistake.problem
+
+    def test_others_may_not_read_it_either(self, tmp_path: Path, name: str) -> None:
+        path = from_ansible(tmp_path, name)
+        path.chmod(0o644)
+        (mistake,) = refused(path, sources=OPENED)
+        assert "chmod 600" in mistake.problem
+
+
+def test_a_damaged_encrypted_file_is_named(tmp_path: Path) -> None:
+    (mistake,) = refused(secrets_file(tmp_path, "$ANSIBLE_VAULT;1.1;AES256\n3334\n"), sources=OPENED)
+    assert "is cut off" in mistake.problem
+
+
+def test_a_line_inside_an_encrypted_file_is_told_as_such(tmp_path: Path) -> None:
+    path = from_ansible(tmp_path, "whole-1.1")
+    (mistake,) = refused(path, "keystone_auth_admin_passwort", sources=OPENED)
+    assert (mistake.file, mistake.line) == (f"{path} (decrypted)", 5)
+
+
+class TestEncryptedValues:
+    def test_those_that_are_wanted_are_opened_and_others_left_alone(self, tmp_path: Path) -> None:
+        path = from_ansible(tmp_path, "values")
+        found, generated = reveal(path, NOVA, HEAT, ERLANG_COOKIE, sources=OPENED)
+        assert found == {NOVA: "inline-nova", HEAT: "inline-h\u00e4at$", ERLANG_COOKIE: "in-the-clear"}
+        assert generated == []
+
+    def test_one_that_another_source_replaces_need_not_open(self, tmp_path: Path) -> None:
+        path = from_ansible(tmp_path, "values")
+        assert reveal(path, NOVA, sources=elsewhere({NOVA: "in-environment"}))[0] == {NOVA: "in-environment"}
+        (mistake,) = refused(path, sources=elsewhere({NOVA: "short"}))
+        assert "shorter than 8" in mistake.problem
+
+    def test_what_is_missing_is_added_encrypted_like_the_last_one_that_opens(self, tmp_path: Path) -> None:
+        path = from_ansible(tmp_path, "values")
+        before = path.read_text()
+        glance = password_key("glance")
+        found, _ = reveal(path, glance, sources=OPENED)
+        added = path.read_text().removeprefix(before)
+        assert added.startswith(f"{glance}: !vault |\n          $ANSIBLE_VAULT;1.2;AES256;osa\n")
+        assert found[glance] not in added
+        assert reveal(path, glance, sources=OPENED) == (found, [])
+
+    def test_ends_of_line_stay_those_of_the_file(self, tmp_path: Path) -> None:
+        path = from_ansible(tmp_path, "values")
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        found, _ = reveal(path, password_key("glance"), sources=OPENED)
+        assert reveal(path, password_key("glance"), sources=OPENED) == (found, [])
+        assert path.read_bytes().count(b"\n") == path.read_bytes().count(b"\r\n")
+
+    def test_nothing_is_added_in_the_clear_or_under_a_password_that_opens_nothing(self, tmp_path: Path) -> None:
+        path = from_ansible(tmp_path, "values")
+        for sources in (None, SecretSources(vault=VaultPassword(None, "incorrect horse"))):
+            (mistake,) = refused(path, password_key("glance"), sources=sources)
+            assert "keystone_auth_admin_password" in mistake.problem
+
+    def test_a_wrong_password_is_one_mistake_that_names_every_value(self, tmp_path: Path) -> None:
+        wrong = SecretSources(vault=VaultPassword(None, "incorrect horse"))
+        (mistake,) = refused(from_ansible(tmp_path, "values"), NOVA, HEAT, sources=wrong)
+        assert (mistake.line, mistake.file) == (4, str(tmp_path / "secrets.yaml"))
+        assert f"does not open {NOVA}, {HEAT}" in mistake.problem
+
+    def test_a_value_that_a_command_prints_encrypted_is_no_text(self, tmp_path: Path) -> None:
+        printed = parse_yaml((DATA / "values.yml").read_bytes(), "command", confidential=True)
+        with pytest.raises(ConfigurationError, match=f"command:4: {NOVA}: is not text"):
+            load_or_generate(tmp_path / "secrets.yaml", [NOVA], sources=SecretSources((printed,), OPENED.vault))
+
+    def test_a_damaged_value_is_named_by_its_key(self, tmp_path: Path) -> None:
+        path = secrets_file(tmp_path, f"{NOVA}: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3334\n")
+        (mistake,) = refused(path, sources=OPENED)
+        assert (mistake.line, mistake.path) == (1, NOVA)
+        assert "is cut off" in mistake.problem
