@@ -10,6 +10,7 @@ from functools import cached_property
 from deployer.errors import Mistake
 from deployer.model.deployment import Deployment, Host
 from deployer.model.secrets import Secret
+from deployer.model.transports import resolve
 from deployer.plan.observed import FileFact, HostFacts, UnitFact
 from deployer.plan.router_config import (
     ACCOUNT,
@@ -206,8 +207,9 @@ class Router:
 
 
 def passwords(deployment: Deployment) -> dict[str, Secret]:
-    """Return the password of every user of a router: the projects' and the administrator's."""
-    found = {project.user: project.password for project in deployment.projects}
+    """Return the password of every user of a router: those of the projects on it and the administrator's."""
+    buses = [resolve(deployment, project).rpc for project in deployment.projects]
+    found = {bus.user: bus.password for bus in buses if bus.driver == "amqp"}
     return {**found, deployment.router.user: deployment.router_password}
 
 

@@ -21,7 +21,7 @@ class Intent:
 
 @dataclass(frozen=True)
 class Step:
-    """One act of one host in one run. `scope` is `project:NAME` or `backend:rabbitmq`."""
+    """One act of one host in one run. `scope` is `project:NAME` or `backend:GROUP`."""
 
     id: str
     scope: str
