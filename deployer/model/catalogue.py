@@ -56,13 +56,18 @@ class Unit(_Entry):
     inner: tuple[str, ...] = ()
     """Topics of a server that only its own project's servers send to: drained, but not asked for an answer."""
     order: int
-    server: Literal["host", "backend"] = "host"
-    """A server's own name: [DEFAULT] host or the hostname, or host@backend (one server a backend)."""
+    server: Literal["host", "backend", "option", "drawn"] = "host"
+    """A server's own name: [DEFAULT] host or the hostname; host@backend (one server a backend); what another option or
+    default says; or an id drawn at each start. Names that are not the host's are known from the bus only."""
 
     @model_validator(mode="after")
     def _topics_are_a_servers(self) -> Unit:
-        if bool(self.topics) != (self.role == "server") or (self.inner and not self.topics):
-            raise ValueError(f"{self.names[0]}: a server has topics, nothing else does")
+        if self.role != "server" and (self.topics or self.inner):
+            raise ValueError(f"{self.names[0]}: only a server has topics")
+        if self.role == "server" and self.server == "drawn" and (self.topics or not self.inner):
+            raise ValueError(f"{self.names[0]}: nobody can ask a name drawn at each start: all its topics are inner")
+        if self.role == "server" and self.server != "drawn" and not self.topics:
+            raise ValueError(f"{self.names[0]}: a server has topics")
         return self
 
 
