@@ -16,7 +16,15 @@ STATE = Path("/var/lib/hybridmsg-lab")
 PROJECT = Path(__file__).resolve().parents[2]
 OPERATOR = "ops1"
 DATABASE = "db1"
-SERVICES = ("nova-conductor", "nova-scheduler", "cinder-scheduler", "heat-engine", "glance-api")
+SERVICES = (
+    "nova-conductor",
+    "nova-scheduler",
+    "cinder-scheduler",
+    "heat-engine",
+    "glance-api",
+    "neutron-rpc-server",
+    "neutron-api",
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
 _FIRST_BARE, _LAST_BARE = 101, 250

@@ -14,7 +14,16 @@ from tests.lab.recipes import iniset
 _USERS = {"root": (0, "root"), "deploy": (1000, "home/deploy"), "asks": (1001, "home/asks")}
 # One controller answers oslo.messaging's ping and the others do not, so that a deployer meets both.
 _PINGING = "ctl1"
-_PROJECT_FILES = {"nova": "nova.conf", "cinder": "cinder.conf", "heat": "heat.conf"}
+_PROJECT_FILES = {
+    "nova": "nova.conf",
+    "cinder": "cinder.conf",
+    "heat": "heat.conf",
+    "neutron": "neutron.conf",
+}
+# On this one a file that neutron-rpc-server reads after neutron.conf, and neutron-api before it, names a bus of its own.
+_DEFEATING = "ctl2"
+_SITE_FILE = "etc/neutron/server.conf.d/site.conf"
+_SITE_URL = "rabbit://guest:guest@localhost:5672/"
 
 
 def hosts_file(hosts: Iterable[LabHost]) -> bytes:
@@ -56,6 +65,8 @@ def _seed_controller(host: LabHost, root: Path) -> None:
         if host.name == _PINGING:
             options.append(("DEFAULT", "rpc_ping_enabled", "true"))
         iniset.edit(root / "etc" / project / file, options)
+    if host.name == _DEFEATING:
+        iniset.edit(root / _SITE_FILE, [("DEFAULT", "transport_url", _SITE_URL)])
 
 
 def _put(file: Path, data: bytes, mode: int = 0o644, owner: int = 0) -> None:

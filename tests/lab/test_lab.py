@@ -66,7 +66,7 @@ def test_python_on_a_bare_host_has_its_whole_standard_library(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("controller", ["ctl1", "ctl2"])
-def test_the_five_services_of_a_controller_run(lab: Lab, controller: str) -> None:
+def test_the_services_of_a_controller_run(lab: Lab, controller: str) -> None:
     states = lab.run(controller, ["systemctl", "is-active", *SERVICES], check=False)
     assert states.stdout.split() == ["active"] * len(SERVICES)
 

@@ -33,6 +33,23 @@ glance_store stores file
 glance_store default_store file
 paste_deploy flavor
 END
+# As Debian ships it but for keystone, nova and the database: ML2 with drivers for agents that are nowhere.
+iniset /etc/neutron/neutron.conf <<END
+DEFAULT auth_strategy noauth
+DEFAULT notify_nova_on_port_status_changes false
+DEFAULT notify_nova_on_port_data_changes false
+DEFAULT rpc_workers 1
+database connection $(database neutron neutron)
+END
+iniset /etc/neutron/neutron-api-uwsgi.ini <<END
+uwsgi processes 1
+END
+# Where Debian lets operators and plugins add to what both services read: before neutron.conf for neutron-api, after it
+# for neutron-rpc-server.
+echo '# Settings of this site.' >/etc/neutron/server.conf.d/site.conf
+chown root:neutron /etc/neutron/server.conf.d/site.conf
+chmod 0640 /etc/neutron/server.conf.d/site.conf
+
 # The packages note the build machine's address here; each host gets its own when it boots first.
 sed -i '/^my_ip *=/d' /etc/nova/nova.conf /etc/cinder/cinder.conf
 
@@ -47,14 +64,15 @@ DynamicUser=yes
 [Install]
 WantedBy=multi-user.target
 END
-# Debian leaves some of the five disabled at boot. They stay so, and yet must run: this starts them.
+# Debian leaves some of them disabled at boot. They stay so, and yet must run: this starts them.
 cat >/etc/systemd/system/lab-services.service <<'END'
 [Unit]
 Description=Start the OpenStack services that Debian leaves disabled at boot (lab)
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=systemctl start --no-block nova-conductor nova-scheduler cinder-scheduler heat-engine glance-api
+ExecStart=systemctl start --no-block nova-conductor nova-scheduler cinder-scheduler heat-engine glance-api \
+    neutron-rpc-server neutron-api
 [Install]
 WantedBy=multi-user.target
 END

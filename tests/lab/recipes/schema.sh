@@ -24,7 +24,10 @@ account() { # USER DATABASE...
         echo "GRANT ALL ON $name.* TO '$user'@'%';"
     done
 }
-{ account nova nova nova_api nova_cell0; account cinder cinder; account heat heat; account glance glance; } | mariadb
+{
+    account nova nova nova_api nova_cell0
+    for project in cinder heat glance neutron; do account $project $project; done
+} | mariadb
 
 # The cell's URLs are templates: nova fills them from its own transport_url and [database], whatever those become.
 template='{scheme}://{username}:{password}@{hostname}:{port}/{path}?{query}'
@@ -40,9 +43,17 @@ others() {
     cinder-manage db sync
     glance-manage db_sync
 }
-(set -e; nova) >/tmp/nova.log 2>&1 &
-first=$!
-(set -e; others) >/tmp/others.log 2>&1 || { tail -30 /tmp/others.log; exit 1; }
-wait $first || { tail -30 /tmp/nova.log; exit 1; }
+neutron() {
+    neutron-db-manage --config-file /etc/neutron/neutron.conf \
+        --config-file /etc/neutron/plugins/ml2/ml2_conf.ini upgrade head
+}
+branches=
+for branch in nova neutron others; do
+    (set -e; $branch) >/tmp/$branch.log 2>&1 &
+    branches="$branches $branch:$!"
+done
+for branch in $branches; do
+    wait "${branch#*:}" || { tail -30 "/tmp/${branch%:*}.log"; exit 1; }
+done
 mariadb-admin shutdown
 wait $server
