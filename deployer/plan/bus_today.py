@@ -1,14 +1,14 @@
-"""Which bus a project's RPC is on today, by its files: what is drained before a switch, and who is seen there. Pure."""
+"""Which bus a project's RPC is on today, by its units: what is drained before a switch, who is seen there. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployer.ini import IniFile
 from deployer.model.deployment import Deployment, Host, ProjectDeployment
 from deployer.model.secrets import Secret
 from deployer.model.transport_url import TransportURL
 from deployer.model.transports import Transport
+from deployer.plan.effective import Effective
 
 
 @dataclass(frozen=True)
@@ -65,23 +65,23 @@ def cut_off(bus: RpcBus, deployment: Deployment) -> tuple[Host, ...]:
     return tuple(host for host in leaving if alone or host.address.lower() == bus.hosts[0])
 
 
-def rpc_bus(ini: IniFile) -> RpcBus | None:
-    """Return the bus that a service's file names for RPC, None when it names none that can be read."""
-    return RpcBus.of(Secret(ini.get("DEFAULT", "transport_url") or ""))
+def rpc_bus(conf: Effective) -> RpcBus | None:
+    """Return the bus that a unit's files name for RPC, None when they name none that can be read."""
+    return RpcBus.of(Secret(conf.text("DEFAULT", "transport_url")))
 
 
-def router_user(ini: IniFile) -> str:
-    """Return the name that a service's file logs in to routers with, like nova@openstack; "" when it names no router.
+def router_user(conf: Effective) -> str:
+    """Return the name that a unit logs in to routers with, like nova@openstack; "" when its files name no router.
 
     The driver appends the realm to a plain name (_drivers/amqp1_driver/controller.py).
     """
     try:
-        url = TransportURL.parse(ini.get("DEFAULT", "transport_url") or "")
+        url = TransportURL.parse(conf.text("DEFAULT", "transport_url"))
     except ValueError:
         return ""
     if url.driver != "amqp":
         return ""
-    realm = ini.get("oslo_messaging_amqp", "sasl_default_realm")
+    realm = conf.text("oslo_messaging_amqp", "sasl_default_realm")
     return f"{url.user}@{realm}" if realm and "@" not in url.user else url.user
 
 

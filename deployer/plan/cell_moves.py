@@ -16,10 +16,10 @@ from deployer.model.transport_url import TransportURL
 from deployer.model.transports import Transport
 from deployer.plan.bus_today import RpcBus, rpc_bus
 from deployer.plan.cells import CellMapping
-from deployer.plan.checks import Witness, witnesses
+from deployer.plan.checks import Witness, config_words
+from deployer.plan.effective import effective_configs
 from deployer.plan.expected import active_units
 from deployer.plan.observed import HostFacts
-from deployer.plan.service_file import read_service_file
 from deployer.plan.steps import Intent, Step
 
 CELL0 = "00000000-0000-0000-0000-000000000000"
@@ -43,9 +43,17 @@ def cells_witness(project: ProjectDeployment, facts: Mapping[str, HostFacts]) ->
     """Return the unit that reads and writes the cell mappings: of the first host that knows the API database."""
     if not project.project.cells:
         return None
-    hosts = [facts[host.name] for host in project.hosts]
-    knowing = [fact for fact in hosts if read_service_file(fact, project).get("api_database", "connection")]
-    return next(iter(witnesses(project, knowing)), None)
+    knowing = [one for host in project.hosts for one in _knowing(project, facts[host.name])]
+    return knowing[0] if knowing else None
+
+
+def _knowing(project: ProjectDeployment, facts: HostFacts) -> list[Witness]:
+    configs = effective_configs(facts, project)
+    return [
+        Witness(facts.host, unit)
+        for unit in active_units(project, facts)
+        if unit.interpreter and unit.name in configs and configs[unit.name].text("api_database", "connection")
+    ]
 
 
 def cell_obstacles(project: ProjectDeployment, rpc: Transport, facts: Mapping[str, HostFacts]) -> list[Mistake]:
@@ -55,10 +63,10 @@ def cell_obstacles(project: ProjectDeployment, rpc: Transport, facts: Mapping[st
     ConfigurationError when a file cannot be read.
     """
     hosts = [facts[host.name] for host in project.hosts]
-    buses = [rpc_bus(read_service_file(fact, project)) for fact in hosts]
-    stays = all(bus is not None and bus.is_on(rpc) for bus in buses)
-    runs = any(active_units(project, fact) for fact in hosts)
-    if not project.project.cells or stays or not runs:
+    if not project.project.cells or not any(active_units(project, fact) for fact in hosts):
+        return []
+    buses = [rpc_bus(conf) for fact in hosts for conf in effective_configs(fact, project).values()]
+    if all(bus is not None and bus.is_on(rpc) for bus in buses):
         return []
     witness = cells_witness(project, facts)
     if witness is not None and facts[witness.host].cells is not None:
@@ -66,37 +74,33 @@ def cell_obstacles(project: ProjectDeployment, rpc: Transport, facts: Mapping[st
     problem = (
         "its RPC is to move, and nobody could read the cell mappings in its database: one that names today's bus would "
         "be left behind, and the cell's services with it. Name, among the hosts of the group, one that has "
-        "[api_database] connection in its main file and a running unit of the project"
+        "[api_database] connection in its files and a running unit of the project"
     )
     return [Mistake(project.name, "", problem)]
 
 
 def cells_request(project: ProjectDeployment, witness: Witness) -> dict[str, Any]:
     """Return the agent's `cells` arguments."""
-    unit = witness.unit
-    return {
-        "interpreter": unit.interpreter,
-        "user": unit.user,
-        "config_files": unit.options("--config-file") or list(project.project.files),
-        "config_dirs": unit.options("--config-dir"),
-    }
+    return {"interpreter": witness.unit.interpreter, "user": witness.unit.user, **config_words(project, witness.unit)}
 
 
 def plan_cells(
     deployment: Deployment, project: ProjectDeployment, rpc: Transport, facts: Mapping[str, HostFacts]
 ) -> CellMoves:
     """Return the mappings that must name `rpc` from now on; empty where they were not read."""
-    files = {host.name: read_service_file(facts[host.name], project) for host in project.hosts}
-    today = {name: Secret(ini.get("DEFAULT", "transport_url") or "") for name, ini in files.items()}
-    buses = frozenset(filter(None, map(RpcBus.of, today.values())))
+    if not project.project.cells:
+        return CellMoves({})
+    configs = {host.name: effective_configs(facts[host.name], project) for host in project.hosts}
+    buses = frozenset(bus for own in configs.values() for conf in own.values() if (bus := rpc_bus(conf)))
     witness = cells_witness(project, facts)
     if witness is None:
-        untold = project.project.cells and not all(bus.is_on(rpc) for bus in buses)
+        untold = not all(bus.is_on(rpc) for bus in buses)
         return CellMoves({}, (f"{project.name}: {_UNREAD}",) if untold else ())
     if facts[witness.host].cells is None:
         return CellMoves({})
     ours = _Ours(deployment, rpc, buses)
-    moving, lines = _sort(facts[witness.host].cells or (), today[witness.host], ours)
+    today = Secret(configs[witness.host][witness.unit.name].text("DEFAULT", "transport_url"))
+    moving, lines = _sort(facts[witness.host].cells or (), today, ours)
     if not moving:
         return CellMoves({}, lines)
     args = {**cells_request(project, witness), "mappings_b64": _b64(moving, rpc.url()), "timeout": MOVE_TIMEOUT}

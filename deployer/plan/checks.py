@@ -46,7 +46,7 @@ def witnesses(project: ProjectDeployment, facts: Iterable[HostFacts]) -> list[Wi
     """Return the units that can ask on the project's behalf, one a host; empty when nothing of it runs."""
     found = []
     for fact in facts:
-        units = [unit for unit in active_units(project, fact) if unit.interpreter]
+        units = [unit for unit in active_units(project, fact) if unit.interpreter and project.project.managed]
         found += [Witness(fact.host, unit) for unit in units[:1]]
     return found
 
@@ -59,8 +59,7 @@ def probe_request(
     The probe reads the unit's own configuration files, so that what it proves is what the unit has.
     """
     request = {
-        "config_files": witness.unit.options("--config-file") or list(project.project.files),
-        "config_dirs": witness.unit.options("--config-dir"),
+        **config_words(project, witness.unit),
         "exchange": project.project.exchange,
         "context": dict(project.project.context),
         "url": None,
@@ -70,6 +69,14 @@ def probe_request(
     }
     unit = witness.unit
     return {"interpreter": unit.interpreter, "user": unit.user, "request": request, "timeout": timeout + GRACE}
+
+
+def config_words(project: ProjectDeployment, unit: UnitFact) -> dict[str, list[str]]:
+    """Return the files and directories that let another program read what the unit reads, in the same order."""
+    if unit.config is not None:
+        return {"config_files": list(unit.config.files), "config_dirs": []}
+    files = unit.options("--config-file") or list(project.project.files)
+    return {"config_files": files, "config_dirs": unit.options("--config-dir")}
 
 
 def read_answer(
@@ -92,20 +99,14 @@ def read_answer(
 
 
 def listener_checks(
-    listener: ProjectDeployment, notifying: Iterable[ProjectDeployment], consumers: Sequence[dict[str, str]]
+    listener: ProjectDeployment, vhosts: Mapping[str, str], consumers: Sequence[Mapping[str, str]]
 ) -> list[Check]:
-    """Return whether the listener's consumers are attached in the vhost of every project that notifies."""
-    attached = {seen["vhost"] for seen in consumers if seen["queue"].startswith("notifications.")}
+    """Return whether the listener consumes its topics (queues TOPIC.PRIORITY) in each vhost, by notifying project."""
+    topics = listener.project.listener.topics if listener.project.listener else ()
     return [
-        Check(
-            listener.name,
-            "listener",
-            f"notifications.* of {project.name}",
-            project.vhost in attached,
-            "consumer attached" if project.vhost in attached else "no consumer on the broker",
-            "rabbitmq",
-        )
-        for project in notifying
+        _listener_check(listener, f"{topic}.* of {name}", attached=_consumes(vhost, topic, consumers))
+        for name, vhost in vhosts.items()
+        for topic in topics
     ]
 
 
@@ -138,6 +139,15 @@ def _elsewhere(bus: Transport, effective: Mapping[str, Any]) -> str:
     if (effective["rpc_driver"], seen) == (bus.driver, wanted):
         return ""
     return f"{effective['rpc_driver']} at {', '.join(sorted(seen)) or 'no host'}"
+
+
+def _consumes(vhost: str, topic: str, consumers: Sequence[Mapping[str, str]]) -> bool:
+    return any(one["vhost"] == vhost and one["queue"].startswith(f"{topic}.") for one in consumers)
+
+
+def _listener_check(listener: ProjectDeployment, target: str, *, attached: bool) -> Check:
+    detail = "consumer attached" if attached else "no consumer on the broker"
+    return Check(listener.name, "listener", target, attached, detail, "rabbitmq")
 
 
 def _rpc_check(project: str, host: str, target: dict[str, Any], over: str) -> Check:

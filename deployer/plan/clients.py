@@ -10,8 +10,8 @@ from deployer.model.deployment import ProjectDeployment
 from deployer.model.transports import Transports
 from deployer.plan.expected import active_units
 from deployer.plan.observed import HostFacts, Libraries, UnitFact
-from deployer.plan.service_file import written_options
 from deployer.plan.steps import Intent
+from deployer.plan.wanted import written_options
 
 LAST_MAJOR = 14
 """The amqp driver is in oslo.messaging up to 14.9 and gone from 15.0."""

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from deployer.ini import IniFile
 from deployer.model.deployment import ProjectDeployment
+from deployer.plan.effective import Effective
 from deployer.plan.observed import HostFacts, UnitFact
 from deployer.plan.router_facts import Link
 from deployer.plan.rpc_address import RpcAddress
@@ -57,17 +57,18 @@ def unit_states(project: ProjectDeployment, facts: HostFacts) -> dict[str, dict[
     return {unit.name: {"active": unit.active, "enabled": unit.enabled} for unit in found if unit is not None}
 
 
-def servers_on(project: ProjectDeployment, facts: HostFacts, ini: IniFile) -> list[RpcServer]:
-    """Return the RPC servers that the host's active units make up.
+def servers_on(project: ProjectDeployment, facts: HostFacts, configs: Mapping[str, Effective]) -> list[RpcServer]:
+    """Return the RPC servers that the host's active units make up; `configs` has each unit's configuration.
 
     The server name is [DEFAULT] host, else the host's own name (Target.server as every catalogued service sets it).
     Units whose servers carry a backend's name (cinder-volume) are known from the bus only.
     """
-    name = ini.get("DEFAULT", "host") or facts.hostname
     servers = []
     for unit in project.project.units:
         fact = facts.first_unit(unit.names)
         if fact is not None and fact.running and unit.role == "server" and unit.server == "host":
+            conf = configs.get(fact.name)
+            name = (conf.text("DEFAULT", "host") if conf else "") or facts.hostname
             servers += [RpcServer(project.name, topic, name, facts.host, fact.name) for topic in unit.topics]
     return servers
 

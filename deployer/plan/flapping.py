@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from deployer.errors import Finding
 from deployer.ini import IniFile
 from deployer.plan.projects import ProjectPlan
-from deployer.plan.service_file import FileEdit
+from deployer.plan.service_files import FileEdit
 
 Change = Sequence[str | None]
 """What an option was set from and to, each the sha256 of its values; None: it was not set."""
@@ -24,8 +24,8 @@ TOLERATED = 1
 def changed_options(plan: ProjectPlan) -> dict[str, dict[str, dict[str, list[str | None]]]]:
     """Return what each option that the plan changes is set from and to, as a run's record keeps it."""
     found: dict[str, dict[str, dict[str, list[str | None]]]] = {}
-    for host, edit in plan.edits.items():
-        found.setdefault(host, {})[edit.path] = _changes(edit)
+    for host, edits in plan.edits.items():
+        found[host] = {edit.path: _changes(edit) for edit in edits}
     return found
 
 

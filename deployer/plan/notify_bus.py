@@ -6,39 +6,40 @@ deprecated [DEFAULT] notification_driver add up; without a transport_url of its 
 
 from __future__ import annotations
 
-from deployer.ini import IniFile
 from deployer.model.secrets import Secret
 from deployer.model.transport_url import TransportURL
 from deployer.model.transports import Transport
+from deployer.plan.effective import Effective, Name
 
 SECTION = "oslo_messaging_notifications"
 MESSAGING_DRIVERS = frozenset({"messaging", "messagingv2"})
+OLD_DRIVER: Name = ("DEFAULT", "notification_driver")
+OLD_URL: Name = ("DEFAULT", "notification_transport_url")
 
 
-def drivers(ini: IniFile) -> list[str]:
+def drivers(conf: Effective) -> list[str]:
     """Return every notification driver that is in force, deprecated names included; an empty one is none."""
-    named = ini.get_all(SECTION, "driver") + ini.get_all("DEFAULT", "notification_driver")
-    return [driver for driver in named if driver]
+    return [found.value for found in conf.get_all(SECTION, "driver", OLD_DRIVER) if found.value]
 
 
-def effective_url(ini: IniFile) -> Secret | None:
+def effective_url(conf: Effective) -> Secret | None:
     """Return the URL the notifier uses today (its own, the deprecated one, or RPC's), None when none is set."""
-    own = ini.get(SECTION, "transport_url")
-    if own is None:
-        own = ini.get("DEFAULT", "notification_transport_url")
+    own = conf.get(SECTION, "transport_url", OLD_URL)
     # An empty one hides the deprecated one, and is RPC's to oslo.messaging.
-    url = own or ini.get("DEFAULT", "transport_url")
+    url = (own.value if own else "") or conf.text("DEFAULT", "transport_url")
     return Secret(url) if url else None
 
 
-def wanted_url(ini: IniFile, bus: Transport, *, keep: bool) -> Secret:
-    """Return the URL notifications shall use.
+def wanted_url(conf: Effective, bus: Transport, *, keep: bool) -> Secret | None:
+    """Return the URL notifications shall use, None when `bus` is none (the driver noop).
 
     With `keep`, a cloud whose services notify over a bus that is not ours stays there, even where that URL was only
     RPC's own: then it has to be written down before RPC moves away. A router is never that bus: it stores nothing.
     """
-    today = effective_url(ini)
-    notifying = MESSAGING_DRIVERS.intersection(drivers(ini))
+    if bus.driver == "noop":
+        return None
+    today = effective_url(conf)
+    notifying = MESSAGING_DRIVERS.intersection(drivers(conf))
     if keep and today and notifying and not is_on(today, bus) and not is_amqp(today):
         return today
     return bus.url()

@@ -6,8 +6,10 @@ import base64
 import itertools
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from deployer.ini import IniFile
 from deployer.model.secrets import Blob
 from deployer.plan.cells import CellMapping
 from deployer.plan.router_facts import RouterFacts
@@ -15,7 +17,10 @@ from deployer.plan.router_facts import RouterFacts
 
 @dataclass(frozen=True)
 class FileFact:
-    """A file on a host; `content` is None when it is absent. `mode` is the permission bits."""
+    """A file on a host; `content` is None when it is absent. `mode` is the permission bits.
+
+    `real` is the path behind symlinks, "" when nobody told.
+    """
 
     path: str
     exists: bool
@@ -24,6 +29,15 @@ class FileFact:
     user: str = ""
     group: str = ""
     content: Blob | None = None
+    real: str = ""
+
+    @cached_property
+    def ini(self) -> IniFile:
+        """The file as oslo.config's grammar has it, to be read and never edited: it is parsed once.
+
+        Raises FileRefused for one that cannot be read; an absent file is empty.
+        """
+        return IniFile.parse(self.content.reveal() if self.content else b"", self.path)
 
     def preimage(self) -> dict[str, Any]:
         """Return what a step demands to find on the host before it writes."""
@@ -133,6 +147,13 @@ class HostFacts:
             rabbitmq=answer.get("rabbitmq"),
         )
 
+    def same_file(self, path: str) -> str:
+        """Return the one path by which a file goes that was read under several names (symlinks)."""
+        real = self.files[path].real
+        if not real or real in self.files:
+            return real or path
+        return min(other for other, fact in self.files.items() if fact.real == real)
+
     def first_unit(self, names: tuple[str, ...] | list[str]) -> UnitFact | None:
         """Return the first of a unit's distribution names that this host has."""
         return next((self.units[name] for name in names if name in self.units and self.units[name].exists), None)
@@ -152,6 +173,7 @@ def _file(path: str, raw: dict[str, Any], known: MutableMapping[str, bytes]) -> 
         user=raw["user"],
         group=raw["group"],
         content=Blob(known[sha256]),
+        real=raw["real"],
     )
 
 

@@ -12,24 +12,30 @@ from typing import TypeVar
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.deployment import Deployment
 from deployer.plan.cluster import BrokersPlan, plan_brokers
-from deployer.plan.projects import Facts, ProjectPlan, obstacles, plan_projects
+from deployer.plan.obstacles import Facts
+from deployer.plan.projects import ProjectPlan, plan_projects
 from deployer.plan.routers import RouterPlan, plan_routers
 from deployer.plan.steps import Intent, Wave
+from deployer.plan.warnings import warnings
 
 STAGING = "staging"
 """The scope of what is installed ahead of all switches: it belongs to no project, and no undo takes it back."""
 
-Planned = TypeVar("Planned", BrokersPlan, RouterPlan)
+Planned = TypeVar("Planned")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`projects` holds every project of the deployment, changed or not, in the order in which they are carried out."""
+    """`projects` holds every project of the deployment, changed or not, in the order in which they are carried out.
+
+    `warnings` tell people of what stands in no plan's way and is hardly meant.
+    """
 
     deployment: Deployment
     brokers: BrokersPlan
     routers: RouterPlan
     projects: tuple[ProjectPlan, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -55,18 +61,19 @@ class Plan:
 
 def make_plan(deployment: Deployment, facts: Facts) -> Plan:
     """Return the plan; raises ConfigurationError with every obstacle found. Nothing is touched."""
-    mistakes = obstacles(deployment, facts)
+    mistakes: list[Mistake] = []
+    projects = _or_mistakes(plan_projects, deployment, facts, mistakes)
     brokers = _or_mistakes(plan_brokers, deployment, facts, mistakes)
     routers = _or_mistakes(plan_routers, deployment, facts, mistakes)
-    if brokers is None or routers is None or mistakes:
+    if projects is None or brokers is None or routers is None:
         raise ConfigurationError(mistakes)
-    return Plan(deployment, brokers, routers, tuple(plan_projects(deployment, facts)))
+    return Plan(deployment, brokers, routers, tuple(projects), warnings(deployment, facts))
 
 
 def _or_mistakes(
     plan: Callable[[Deployment, Facts], Planned], deployment: Deployment, facts: Facts, mistakes: list[Mistake]
 ) -> Planned | None:
-    """Return a backend's plan, or None once what stands in its way is among the mistakes."""
+    """Return a part of the plan, or None once what stands in its way is among the mistakes."""
     try:
         return plan(deployment, facts)
     except ConfigurationError as error:

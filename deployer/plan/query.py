@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deployer.model.deployment import Deployment, Host
+from deployer.model.deployment import Deployment, Host, ProjectDeployment
 from deployer.plan.cluster_member import CONF, COOKIE, UNIT
 from deployer.plan.observed import HostFacts
 from deployer.plan.router_config import FILES as ROUTER_FILES
@@ -36,11 +36,21 @@ def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts
     return asked
 
 
+def _programs(project: ProjectDeployment) -> dict[str, dict[str, str]]:
+    """Return each unit with what oslo.config calls its project and its program: by these it finds files."""
+    name = project.project.program or project.project.name
+    return {
+        alias: {"project": name, "program": unit.program or unit.names[0]}
+        for unit in project.project.units
+        for alias in unit.names
+    }
+
+
 def query(files: Iterable[str], units: Iterable[str]) -> dict[str, Any]:
-    """Return the `facts` arguments for some files, whole, and units."""
+    """Return the `facts` arguments for some files, whole, and units of which no configuration is wanted."""
     return {
         "files": dict.fromkeys(sorted(files)),
-        "units": sorted(units),
+        "units": {name: {} for name in sorted(units)},
         "packages": [],
         "libraries": False,
         "rabbitmq": False,

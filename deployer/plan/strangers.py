@@ -12,8 +12,8 @@ from deployer.model.catalogue import Project
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.transports import resolve
 from deployer.plan.bus_today import RpcBus, rpc_bus
+from deployer.plan.effective import effective_configs
 from deployer.plan.examined import Examination, Service
-from deployer.plan.service_file import read_service_file
 
 Examined = Mapping[str, Examination]
 
@@ -60,15 +60,16 @@ def _vhosts_left(deployment: Deployment, project: ProjectDeployment, examined: E
 def _buses_left(deployment: Deployment, project: ProjectDeployment, examined: Examined) -> list[RpcBus]:
     """Return the buses that the project's files name today and that are not the planned one."""
     planned = resolve(deployment, project).rpc
-    seen = (_bus(examined[host.name], project) for host in project.hosts if host.name in examined)
-    return [bus for bus in seen if bus is not None and not bus.is_on(planned)]
+    seen = [bus for host in project.hosts if host.name in examined for bus in _buses(examined[host.name], project)]
+    return [bus for bus in seen if not bus.is_on(planned)]
 
 
-def _bus(one: Examination, project: ProjectDeployment) -> RpcBus | None:
+def _buses(one: Examination, project: ProjectDeployment) -> list[RpcBus]:
     try:
-        return rpc_bus(read_service_file(one.facts, project))
+        configs = effective_configs(one.facts, project).values()
+        return [bus for conf in configs if (bus := rpc_bus(conf))]
     except ConfigurationError:
-        return None  # a file that cannot be read is for the plan to name
+        return []  # a file that cannot be read is for the plan to name
 
 
 def _connections(deployment: Deployment, examined: Examined) -> list[dict[str, Any]]:

@@ -43,7 +43,8 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
         out.print(f"definitions: {change}", markup=False)
     for change in plan.routers.changes:
         out.print(f"routers: {change}", markup=False)
-    for line in (line for project in plan.projects for line in project.lines):
+    lines = [line for project in plan.projects for line in project.lines]
+    for line in (*lines, *(f"warning: {warning}" for warning in plan.warnings)):
         out.print(line, markup=False)
     for text, hosts in _diffs(plan) if diff else ():
         out.print()
@@ -137,7 +138,7 @@ def _grouped(wave: Wave) -> Iterable[tuple[tuple[str, ...], list[str]]]:
 def _diffs(plan: Plan) -> Iterable[tuple[str, list[str]]]:
     groups: dict[str, list[str]] = {}
     for project in plan.projects:
-        for host, edit in project.edits.items():
+        for host, edit in ((host, edit) for host, own in project.edits.items() for edit in own):
             groups.setdefault(edit.diff(), []).append(host)
     return groups.items()
 

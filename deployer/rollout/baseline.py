@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deployer.ini import IniFile
 from deployer.journal.runs import Run
 from deployer.model.deployment import ProjectDeployment
-from deployer.plan.checks import Check, witnesses
+from deployer.plan.checks import Check, Witness, witnesses
+from deployer.plan.effective import effective_configs
 from deployer.plan.expected import RpcServer
 from deployer.plan.planner import Plan
 from deployer.plan.projects import ProjectPlan
@@ -25,7 +25,7 @@ def ask_before(fleet: Fleet, plan: Plan) -> list[dict[str, object]]:
     questions: list[Question] = []
     for project in plan.projects:
         facts = [fleet.facts[host.name] for host in project.project.hosts]
-        asking = [one for one in witnesses(project.project, facts) if _has_bus(fleet, project, one.host)]
+        asking = [one for one in witnesses(project.project, facts) if _has_bus(fleet, project, one)]
         if asking and project.changed:
             questions.append((project.project, asking[0], project.servers))
     checks = Bus(fleet).ask(questions, BASELINE_TIMEOUT, notify=False, planned=False)
@@ -56,7 +56,6 @@ def await_baseline(fleet: Fleet, run: Run, project: ProjectDeployment) -> None:
     ask_again(fleet, run, [project], RETURN_TIMEOUT)
 
 
-def _has_bus(fleet: Fleet, project: ProjectPlan, host: str) -> bool:
-    path = project.project.project.files[0]
-    content = fleet.facts[host].files[path].content
-    return content is not None and IniFile.parse(content.reveal(), path).get("DEFAULT", "transport_url") is not None
+def _has_bus(fleet: Fleet, project: ProjectPlan, witness: Witness) -> bool:
+    conf = effective_configs(fleet.facts[witness.host], project.project)[witness.unit.name]
+    return conf.get("DEFAULT", "transport_url") is not None

@@ -22,8 +22,9 @@ from deployer.plan.checks import (
     witnesses,
 )
 from deployer.plan.expected import RpcServer, active_units, unit_states
+from deployer.plan.listeners import heard_vhosts
 from deployer.plan.observed import HostFacts
-from deployer.plan.projects import ProjectPlan, notifying_over_ours
+from deployer.plan.projects import ProjectPlan
 from deployer.plan.router_checks import fanout_checks, old_bus_checks, router_checks, subscription_checks
 from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.routers import ask_fanout
@@ -156,8 +157,9 @@ class Bus:
 
     def _listeners(self, timeout: float) -> list[Check]:
         deployment = self._fleet.deployment
-        notifying = notifying_over_ours(deployment, self._fleet.facts)
-        listening = [project for project in deployment.projects if project.project.listener and self._runs(project)]
+        facts = self._fleet.facts
+        running = [project for project in deployment.projects if project.project.listener and self._listens(project)]
+        listening = [(project, heard_vhosts(deployment, facts, project)) for project in running]
         if not listening or not deployment.rabbitmq:
             return []
         return Retrying(
@@ -165,18 +167,19 @@ class Bus:
             stop=stop_after_delay(timeout),
             wait=wait_fixed(1),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else [],
-        )(self._listener_checks, listening, notifying)
+        )(self._listener_checks, listening)
 
-    def _listener_checks(
-        self, listening: Sequence[ProjectDeployment], notifying: Sequence[ProjectDeployment]
-    ) -> list[Check]:
+    def _listener_checks(self, listening: Sequence[tuple[ProjectDeployment, Mapping[str, str]]]) -> list[Check]:
         brokers = self._fleet.deployment.rabbitmq
         facts = self._fleet.observe(brokers)
         consumers = [seen for host in brokers for seen in (facts[host.name].rabbitmq or {}).get("consumers", [])]
-        return [check for project in listening for check in listener_checks(project, notifying, consumers)]
+        return [check for project, vhosts in listening for check in listener_checks(project, vhosts, consumers)]
 
-    def _runs(self, project: ProjectDeployment) -> bool:
-        return any(active_units(project, self._fleet.facts[host.name]) for host in project.hosts)
+    def _listens(self, project: ProjectDeployment) -> bool:
+        """Whether a unit of the project that listens runs on any of its hosts."""
+        names = {name for unit in project.project.units if unit.role == "listener" for name in unit.names}
+        running = (unit for host in project.hosts for unit in active_units(project, self._fleet.facts[host.name]))
+        return any(unit.name in names for unit in running)
 
 
 def _silence(project: str, check: Check) -> Silence:

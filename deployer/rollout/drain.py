@@ -9,14 +9,13 @@ from contextlib import suppress
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages
-from deployer.ini import IniFile
 from deployer.model.deployment import ProjectDeployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.bus_today import RpcBus, router_user, rpc_bus, rpc_topics
 from deployer.plan.drain import leftovers, rabbit_left, router_left
+from deployer.plan.effective import Effective, effective_configs
 from deployer.plan.query import query
 from deployer.plan.router_config import UNIT as ROUTER_UNIT
-from deployer.plan.service_file import read_service_file
 from deployer.plan.steps import Intent, Wave
 from deployer.rollout.fleet import Fleet, ask_each
 from tasks.queues import read_queues
@@ -59,13 +58,13 @@ class Drain:
 
     def buses(self, project: ProjectDeployment) -> set[RpcBus]:
         """Return the buses that the project's files, as last read, name for RPC; one that cannot be read names none."""
-        return {bus for ini in self._files(project) if (bus := rpc_bus(ini)) is not None}
+        return {bus for conf in self._configs(project) if (bus := rpc_bus(conf)) is not None}
 
-    def _files(self, project: ProjectDeployment) -> Iterator[IniFile]:
+    def _configs(self, project: ProjectDeployment) -> Iterator[Effective]:
         for host in project.hosts:
             # A rollback that overwrites such a file must get as far.
             with suppress(ConfigurationError):
-                yield read_service_file(self._fleet.facts[host.name], project)
+                yield from effective_configs(self._fleet.facts[host.name], project).values()
 
     def _in_flight(self, project: ProjectDeployment, bus: RpcBus) -> list[str]:
         serving = [host.name for host in bus.served_by(self._fleet.deployment)]
@@ -87,7 +86,7 @@ class Drain:
             self._progress.event("", f"{project.name}: no router of its bus runs; nothing is waited for")
         told = f"its router does not tell who is attached. If it hangs: systemctl stop {ROUTER_UNIT}"
         # As the files have it: the inventory may name another user, or realm, since.
-        users = {user for ini in self._files(project) if (user := router_user(ini))}
+        users = {user for conf in self._configs(project) if (user := router_user(conf))}
         return [f"{name}: {told}" for name in silent] + router_left(views, users, rpc_topics(project))
 
     def _running(self, routers: Iterable[str]) -> list[str]:

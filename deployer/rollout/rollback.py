@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages, Mistake
-from deployer.ini import IniFile
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.secrets import Blob
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.bus_today import RpcBus, rpc_bus
-from deployer.plan.observed import HostFacts
+from deployer.plan.effective import effective_configs
+from deployer.plan.observed import FileFact, HostFacts
 from deployer.plan.query import query
 from deployer.plan.routers import running_versions
 from deployer.rollout.baseline import ask_again, await_baseline
@@ -174,12 +175,30 @@ class _Returns:
 
     def _bus_before(self, project: ProjectDeployment) -> RpcBus | None:
         """Return the bus that the project's RPC was on before the run, by the before-images kept here."""
-        path = project.project.files[0]
         for host in project.hosts:
-            content = self.store.kept(self.run, host.name, path)
-            if content is not None:
-                return rpc_bus(IniFile.parse(content, path))
+            paths = _files_of(self.run, host.name, project)
+            kept = {path: self.store.kept(self.run, host.name, path) for path in paths}
+            before = {path: content for path, content in kept.items() if content is not None}
+            # Who broke a file since is in the way of reading it, and not of going back.
+            with suppress(ConfigurationError):
+                if before:
+                    configs = effective_configs(_with_files(self.fleet.facts[host.name], before), project)
+                    return next(filter(None, map(rpc_bus, configs.values())), None)
         return None
+
+
+def _with_files(facts: HostFacts, contents: Mapping[str, bytes]) -> HostFacts:
+    """Return a host as it is, but for the contents of some files."""
+    known = {path: facts.files.get(path, FileFact(path, exists=True)) for path in contents}
+    files = {path: replace(known[path], exists=True, content=Blob(content)) for path, content in contents.items()}
+    return replace(facts, files={**facts.files, **files})
+
+
+def _files_of(run: Run, host: str, project: ProjectDeployment) -> list[str]:
+    """Return the files of a project that the run was to change on a host; of old runs only the main ones are known."""
+    main = dict.fromkeys(project.project.files, project.name)
+    recorded = run.files.get(host, {}).items()
+    return [path for path, before in recorded if before.get("project", main.get(path)) == project.name]
 
 
 def _none_failed(undo: ProjectUndo) -> None:
@@ -202,7 +221,7 @@ def _refuse_other_inventory(run: Run, deployment: Deployment) -> None:
     gone = [host for host in run.files if host not in deployment.hosts]
     gone += [name for name in run.projects if name not in deployed]
     paths = {
-        host.name: {project.project.files[0] for project in deployment.projects if host in project.hosts}
+        host.name: {path for one in deployment.projects if host in one.hosts for path in _files_of(run, host.name, one)}
         for host in deployment.hosts.values()
     }
     gone += [
@@ -222,8 +241,9 @@ def _compare(run: Run, fleet: Fleet) -> list[Restored]:
 
 
 def _files(run: Run, facts: HostFacts) -> list[Restored]:
-    recorded = run.files.get(facts.host, {}).items()
-    return [_same(facts.host, path, before, facts.files[path].identity()) for path, before in recorded]
+    now = {path: facts.files[path].identity() for path in run.files.get(facts.host, {})}
+    before = {path: {key: run.files[facts.host][path][key] for key in own} for path, own in now.items()}
+    return [_same(facts.host, path, before[path], own) for path, own in now.items()]
 
 
 def _units(run: Run, facts: HostFacts) -> list[Restored]:

@@ -13,7 +13,7 @@ from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.transports import resolve
 from deployer.plan.bus_today import RpcBus
 from deployer.plan.expected import active_units
-from deployer.plan.projects import ProjectPlan
+from deployer.plan.projects import ProjectPlan, reads
 from deployer.plan.steps import Wave
 from deployer.rollout.bus import Bus
 from deployer.rollout.carry import Carrier, killed_units
@@ -70,7 +70,11 @@ class Switch:
             if started:
                 problem = f"{', '.join(sorted(started))} was started since the plan was made"
                 stale[host] = StalePlan(host, problem, "Run again")
-        for host, edit in plan.edits.items():
+        for host, files in plan.reads.items():
+            if reads(plan.project, facts[host]) != files:
+                problem = f"units of {plan.project.name} read other files than when the plan was made"
+                stale[host] = StalePlan(host, problem, "Run again")
+        for host, edit in ((host, edit) for host, own in plan.edits.items() for edit in own):
             if facts[host].files[edit.path].sha256 != edit.fact.sha256:
                 stale[host] = StalePlan(host, f"{edit.path} changed since the plan was made", "Run again")
         if stale:

@@ -319,7 +319,7 @@ def forms() -> dict[str, str]:
     steps = [
         Step.of(intent, 1, wave.scope) for wave in waves for intents in wave.intents.values() for intent in intents
     ]
-    edits = [edit for project in PLAN.projects for edit in project.edits.values()]
+    edits = [edit for project in PLAN.projects for own in project.edits.values() for edit in own]
     return {
         "document": json.dumps(documents.plan_document(PLAN)),
         "document for routers": json.dumps(documents.plan_document(HYBRID)),
@@ -359,7 +359,7 @@ def test_an_error_about_a_file_shows_nothing_that_stands_in_it(broken: str, tmp_
 
 
 def test_the_wire_carries_what_the_repr_hides() -> None:
-    intent = PLAN.projects[0].edits["ctl1"].intent()
+    intent = PLAN.projects[0].edits["ctl1"][0].intent()
     assert Step.of(intent, 7, "project:nova").wire()["args"]["content_b64"]
     assert Step.of(intent, 7, "project:nova").id == "0007"
 

@@ -17,6 +17,7 @@ from deployer.model.transports import resolve
 from deployer.plan.broker import compare
 from deployer.plan.broker_definitions import definitions
 from deployer.plan.cluster_member import CONF, UNIT
+from deployer.plan.effective import Effective
 from deployer.plan.observed import FileFact, HostFacts, Libraries, UnitFact
 from deployer.plan.projects import ProjectPlan
 from deployer.plan.render import render
@@ -59,8 +60,9 @@ def url(cloud: Deployment, name: str) -> str:
     return resolve(cloud, next(one for one in cloud.projects if one.name == name)).rpc.url().reveal()
 
 
-def ini(text: str) -> IniFile:
-    return IniFile.parse(text.encode(), "x.conf")
+def ini(text: str) -> Effective:
+    """What a unit's configuration comes to that reads one file."""
+    return Effective("ctl1", "", [("x.conf", IniFile.parse(text.encode(), "x.conf"))])
 
 
 def unit(name: str, active: str = "active", **more: Any) -> UnitFact:
@@ -162,7 +164,7 @@ def after(facts: Mapping[str, HostFacts], plans: Iterable[ProjectPlan]) -> dict[
     """The hosts as they are once every edit of the plans was written."""
     found = dict(facts)
     for plan in plans:
-        for name, edit in plan.edits.items():
-            files = {**found[name].files, edit.path: file(edit.path, edit.after.reveal())}
-            found[name] = replace(found[name], files=files)
+        for name, edits in plan.edits.items():
+            written = {edit.path: file(edit.path, edit.after.reveal()) for edit in edits}
+            found[name] = replace(found[name], files={**found[name].files, **written})
     return found

@@ -170,7 +170,7 @@ def test_a_queue_left_behind_is_said() -> None:
 
 def test_a_listener_must_be_attached_in_the_vhost_of_each_project_that_notifies() -> None:
     consumers = [{"vhost": "nova", "queue": "notifications.info"}, {"vhost": "cinder", "queue": "cinder-scheduler"}]
-    found = listener_checks(project("ceilometer", TEL1), [NOVA, CINDER], consumers)
+    found = listener_checks(project("ceilometer", TEL1), {"nova": "nova", "cinder": "cinder"}, consumers)
     assert [(one.target, one.ok) for one in found] == [
         ("notifications.* of nova", True),
         ("notifications.* of cinder", False),

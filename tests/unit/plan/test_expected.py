@@ -24,7 +24,7 @@ CINDER = project("cinder", CTL1)
 
 def servers(config: str, *names: str, hostname: str = "", active: str = "active") -> list[RpcServer]:
     facts = host("ctl1", {NOVA: config}, [unit(name, active) for name in names], hostname)
-    return servers_on(NOVA_ON_CTL1, facts, ini(config))
+    return servers_on(NOVA_ON_CTL1, facts, dict.fromkeys(names, ini(config)))
 
 
 def test_a_server_bears_the_hosts_own_name_not_the_inventorys() -> None:
@@ -56,7 +56,7 @@ def test_a_unit_is_found_under_its_distributions_name() -> None:
 
 def test_a_server_with_a_backends_name_is_known_from_the_bus_only() -> None:
     facts = host("ctl1", {}, [unit("cinder-volume"), unit("cinder-scheduler")])
-    assert [one.address for one in servers_on(CINDER, facts, ini("[DEFAULT]\n"))] == ["cinder-scheduler@ctl1"]
+    assert [one.address for one in servers_on(CINDER, facts, {})] == ["cinder-scheduler@ctl1"]
     seen = servers_seen(CINDER, {"cinder"}, [{"vhost": "cinder", "queue": "cinder-volume.ctl1.example@lvm"}])
     assert seen == [RpcServer("cinder", "cinder-volume", "ctl1.example@lvm")]
 

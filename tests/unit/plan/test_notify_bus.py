@@ -22,7 +22,9 @@ OSLO_OPTS = [
 
 
 def wanted(text: str, *, keep: bool = True) -> str:
-    return wanted_url(ini(text), BUS, keep=keep).reveal()
+    found = wanted_url(ini(text), BUS, keep=keep)
+    assert found is not None
+    return found.reveal()
 
 
 def oslo(text: str, directory: Path) -> cfg.ConfigOpts:

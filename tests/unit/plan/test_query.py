@@ -41,7 +41,7 @@ def test_one_exchange_asks_for_all_files_and_every_name_of_every_unit() -> None:
 def test_a_broker_is_asked_for_its_state_and_whether_it_finds_its_peers() -> None:
     asked = facts_query(SITE, MSG1, {})
     assert asked["files"] == dict.fromkeys((CONF, COOKIE))
-    assert asked["units"] == ["rabbitmq-server"]
+    assert asked["units"] == {"rabbitmq-server": {}}
     assert asked["rabbitmq"] == {"peers": ["msg1"]}
 
 

@@ -11,6 +11,7 @@ from deployer.ini import IniFile
 from deployer.model.catalogue import load_catalogue
 from deployer.model.deployment import Deployment
 from deployer.plan.bus_today import RpcBus, rpc_bus
+from deployer.plan.effective import Effective
 from deployer.plan.router_config import CONF
 from deployer.plan.router_facts import Connection, Link, RouterFacts, RouterView
 from tests.unit.plan import mesh
@@ -63,7 +64,7 @@ def bus_of(files: Mapping[str, bytes], path: str) -> RpcBus | None:
 
 @cache
 def _bus(content: bytes) -> RpcBus | None:
-    return rpc_bus(IniFile.parse(content, "x.conf"))
+    return rpc_bus(Effective("", "", [("x.conf", IniFile.parse(content, "x.conf"))]))
 
 
 def services(hosts: Iterable[FakeHost]) -> Iterator[Service]:

@@ -10,7 +10,11 @@ from deployer.ini import IniFile
 from deployer.model.deployment import Deployment, ProjectDeployment, RouterSettings, ServerTls
 from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
-from deployer.plan.service_file import AMQP, FileEdit, edit_service_file, read_service_file, written_options
+from deployer.plan.effective import effective_configs
+from deployer.plan.listeners import Notifications, Speaker
+from deployer.plan.observed import HostFacts
+from deployer.plan.service_files import FileEdit, edit_service_files
+from deployer.plan.wanted import AMQP, written_options
 from tests.unit.plan.cloud import (
     CEILOMETER,
     CTL1,
@@ -37,8 +41,21 @@ OSLO = "oslo_messaging_notifications"
 def edit(
     one: ProjectDeployment, before: str | bytes, listen: tuple[Secret, ...] = (), site: Deployment = CLOUD
 ) -> FileEdit:
-    facts = host("ctl1", {one.project.files[0]: before})
-    return edit_service_file(facts, one, resolve(site, one), listen)
+    return edit_on(host("ctl1", {one.project.files[0]: before}), one, listen, site)
+
+
+def edit_on(
+    facts: HostFacts, one: ProjectDeployment, listen: tuple[Secret, ...] = (), site: Deployment = CLOUD
+) -> FileEdit:
+    """The edit of the project's one file, also where nothing changes; `listen` is what all others notify over."""
+    brokers = frozenset(broker.address.lower() for broker in site.rabbitmq)
+    notifications = Notifications((Speaker("others", frozenset(), listen),), brokers)
+    found = edit_service_files(facts, one, resolve(site, one), notifications).edits
+    assert len(found) <= 1
+    path = one.project.files[0]
+    content = facts.files[path].content
+    assert content is not None
+    return found[0] if found else FileEdit(path, facts.files[path], content)
 
 
 def text(one: FileEdit) -> str:
@@ -223,7 +240,7 @@ def test_our_brokers_are_known_in_capitals_too() -> None:
     shouting = deployment(project("ceilometer", TEL1), rabbitmq=(replace(MSG1, address="MSG1.Example"),))
     one = shouting.projects[0]
     facts = host("tel1", {CEILOMETER: "[notification]\nmessaging_urls = rabbit://nova:old@msg1.example:5672/nova\n"})
-    assert "old" not in text(edit_service_file(facts, one, resolve(shouting, one), LISTEN))
+    assert "old" not in text(edit_on(facts, one, LISTEN, shouting))
 
 
 @pytest.mark.parametrize("order", [(GLANCE_URL, FOREIGN), (FOREIGN, GLANCE_URL)])
@@ -245,7 +262,7 @@ def test_told_to_use_rabbitmq_a_listener_is_not_bound_to_what_it_never_named() -
 
 def test_a_missing_file_names_host_and_file_and_what_to_do() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        read_service_file(host("ctl1", {NOVA: None}), project("nova", CTL1))
+        effective_configs(host("ctl1", {NOVA: None}), project("nova", CTL1))
     assert str(caught.value) == (
         "ctl1: /etc/nova/nova.conf: does not exist. Install nova there, or take the host out of the group nova"
     )
@@ -265,7 +282,7 @@ def test_a_file_that_cannot_be_edited_names_host_file_and_line_and_shows_nothing
     content: bytes, line: int, word: str
 ) -> None:
     with pytest.raises(FileRefused) as caught:
-        read_service_file(host("ctl1", {NOVA: content}), project("nova", CTL1))
+        effective_configs(host("ctl1", {NOVA: content}), project("nova", CTL1))
     assert str(caught.value).startswith(f"ctl1: {NOVA}:{line}: ")
     assert word in str(caught.value)
     assert "canary" not in str(caught.value)

@@ -1,0 +1,44 @@
+"""What a plan tells people beside its changes: nothing of it stands in the way, and hardly anybody means it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.plan import notify_bus
+from deployer.plan.effective import Effective, effective_configs, units_of
+from deployer.plan.observed import HostFacts
+from deployer.plan.obstacles import Facts
+
+
+def warnings(deployment: Deployment, facts: Facts) -> tuple[str, ...]:
+    """Return a line for each; raises ConfigurationError when a file cannot be read."""
+    found = [
+        line
+        for project in deployment.projects
+        for host in project.hosts
+        for line in (*_starts(project, facts[host.name]), *_sent_twice(project, facts[host.name]))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _starts(project: ProjectDeployment, facts: HostFacts) -> Iterator[str]:
+    for unit in units_of(facts, project) if project.project.managed else ():
+        if unit.running and unit.config and unit.config.problem:
+            read = ", ".join(unit.config.files)
+            yield f"{facts.host}: {unit.name}: {unit.config.problem}; it is taken to read {read}, as by default"
+
+
+def _sent_twice(project: ProjectDeployment, facts: HostFacts) -> Iterator[str]:
+    if project.project.notifies:
+        for conf in effective_configs(facts, project).values():
+            yield from _twice(conf)
+
+
+def _twice(conf: Effective) -> Iterator[str]:
+    # notify/notifier.py loads each driver once, however often it is named; messaging and messagingv2 are two.
+    found = conf.get_all(notify_bus.SECTION, "driver", notify_bus.OLD_DRIVER)
+    sending = {one.value: one for one in found if one.value in notify_bus.MESSAGING_DRIVERS}
+    if len(sending) > 1:
+        places = " and ".join(f"{one.path}:{one.line} [{one.section}] {one.key}" for one in sending.values())
+        yield f"{conf.host}: each notification is sent twice: {places} add up. Take one of them out"
