@@ -10,7 +10,7 @@ from deployer.model.deployment import ProjectDeployment
 from deployer.plan.effective import Effective
 from deployer.plan.observed import HostFacts, UnitFact
 from deployer.plan.router_facts import Link
-from deployer.plan.rpc_address import RpcAddress
+from deployer.plan.rpc_address import RpcAddress, queue_servers
 
 
 @dataclass(frozen=True, order=True)
@@ -77,8 +77,8 @@ def servers_seen(
     project: ProjectDeployment, vhosts: Container[str], consumers: Iterable[Mapping[str, str]]
 ) -> list[RpcServer]:
     """Return the RPC servers that RabbitMQ's consumers in the project's `vhosts` show: their queue is TOPIC.SERVER."""
-    queues = (consumer["queue"].partition(".") for consumer in consumers if consumer["vhost"] in vhosts)
-    return _named(project, {(topic, server) for topic, dot, server in queues if dot})
+    queues = {consumer["queue"] for consumer in consumers if consumer["vhost"] in vhosts}
+    return _named(project, {server for queue in queues for server in queue_servers(queue, _topics(project))})
 
 
 def servers_attached(project: ProjectDeployment, vhosts: Iterable[str], links: Iterable[Link]) -> list[RpcServer]:
@@ -88,8 +88,12 @@ def servers_attached(project: ProjectDeployment, vhosts: Iterable[str], links: I
     return _named(project, set(found))
 
 
+def _topics(project: ProjectDeployment) -> set[str]:
+    return {topic for unit in project.project.units for topic in unit.topics}
+
+
 def _named(project: ProjectDeployment, found: Iterable[tuple[str, str]]) -> list[RpcServer]:
-    topics = {topic for unit in project.project.units for topic in unit.topics}
+    topics = _topics(project)
     return sorted(RpcServer(project.name, topic, name) for topic, name in found if topic in topics and not _again(name))
 
 

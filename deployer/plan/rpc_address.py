@@ -36,10 +36,18 @@ class RpcAddress:
 
     def is_of(self, topics: Collection[str]) -> bool:
         """Whether it is of one of these topics, or of one below: cinder-volume.HOST@BACKEND."""
-        return self.topic in topics or self.topic.partition(".")[0] in topics
+        return _is_of(self.topic, topics)
 
 
 def is_rpc_queue(queue: str, topics: Collection[str]) -> bool:
     """Whether RabbitMQ's queue is of one of these topics: the topic's own, a server's, or a fanout's."""
-    name = queue.partition("_fanout_")[0]
-    return name in topics or name.partition(".")[0] in topics
+    return _is_of(queue.partition("_fanout_")[0], topics)
+
+
+def queue_servers(queue: str, topics: Collection[str]) -> set[tuple[str, str]]:
+    """Return the (topic, server) that RabbitMQ's queue TOPIC.SERVER may stand for: topics have dots too (ironic's)."""
+    return {(topic, queue.removeprefix(f"{topic}.")) for topic in topics if queue.startswith(f"{topic}.")}
+
+
+def _is_of(name: str, topics: Collection[str]) -> bool:
+    return name in topics or bool(queue_servers(name, topics))

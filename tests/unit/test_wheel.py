@@ -111,7 +111,7 @@ def test_catalogue_templates_and_agent_are_found_away_from_the_clone(away: Calla
         "from deployer.model.catalogue import load_catalogue\n"
         "from deployer.nornir_plugins.bundle import agent_bundle\n"
         "from deployer.plan.render import render\nimport io, zipfile, tasks.files\n"
-        "print('neutron' in load_catalogue(), len(render('rabbitmq.conf.j2', port=5672, nodes=1)) > 0)\n"
+        "print('neutron' in load_catalogue(), len(render('qdrouterd-sasl.conf.j2', database='x')) > 0)\n"
         "agent = zipfile.ZipFile(io.BytesIO(agent_bundle())).namelist()\n"
         "print('deployer/agent/main.py' in agent, tasks.files.__file__)"
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.plan.rpc_address import PREFIX, RpcAddress, is_rpc_queue
+from deployer.plan.rpc_address import PREFIX, RpcAddress, is_rpc_queue, queue_servers
 
 
 def parsed(address: str) -> RpcAddress:
@@ -67,7 +67,24 @@ def test_a_topic_of_a_backend_is_below_the_topic(address: str, ours: bool) -> No
         ("notifications.info", False),
         ("cinder-volume.ctl1@lvm_fanout_0123", True),
         ("cinder-volume.ctl1@lvm.ctl1", True),
+        ("ironic.conductor_manager", True),
+        ("ironic.conductor_manager.ctl1.example", True),
+        ("ironic.conductor_manager_fanout_0123", True),
+        ("ironic.conductor", False),
     ],
 )
 def test_a_topics_queues_are_its_own_its_servers_and_its_fanouts(queue: str, ours: bool) -> None:  # noqa: FBT001 - a parameter of the table
-    assert is_rpc_queue(queue, {"engine", "cinder-volume"}) == ours
+    assert is_rpc_queue(queue, {"engine", "cinder-volume", "ironic.conductor_manager"}) == ours
+
+
+@pytest.mark.parametrize(
+    ("queue", "servers"),
+    [
+        ("conductor.ctl1.example", {("conductor", "ctl1.example")}),
+        ("ironic.conductor_manager.ctl1.example", {("ironic.conductor_manager", "ctl1.example")}),
+        ("conductor", set()),
+        ("conductor_fanout_0123", set()),
+    ],
+)
+def test_what_stands_behind_the_topic_in_a_queues_name_is_the_server(queue: str, servers: set[tuple[str, str]]) -> None:
+    assert queue_servers(queue, {"conductor", "ironic.conductor_manager"}) == servers
