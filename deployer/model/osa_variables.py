@@ -62,8 +62,8 @@ def read_variables(files: InventoryFiles, projects: Collection[str]) -> dict[str
     known = _known(projects)
     _refuse_elsewhere(files)
     found = {}
-    data = files.defaults.data.model_extra or {}
-    for name, written in data.items():
+    data = files.defaults_file.data.get("data")
+    for name, written in data.items() if isinstance(data, dict) else ():
         path: KeyPath = ("data", name)
         if name not in known:
             _check_name(files.defaults_file, path, name, known)

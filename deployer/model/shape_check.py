@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from difflib import get_close_matches
+from itertools import takewhile
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -41,16 +43,37 @@ def check_shape(model: type[Model], file: YamlFile, path: KeyPath, data: object)
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        wrong = refuse_each(model, file, path, error)
-    return model.model_validate({key: value for key, value in data.items() if key not in wrong})
+        refuse_each(model, file, path, error)
+        places = [detail["loc"] for detail in error.errors(include_url=False)]
+    left = deepcopy(data)
+    for place in places:
+        _leave_out(left, place)
+    try:
+        return model.model_validate(left)
+    except ValidationError:
+        wrong = {place[0] for place in places}
+        return model.model_validate({key: value for key, value in data.items() if key not in wrong})
 
 
-def refuse_each(model: type[BaseModel], file: YamlFile, path: KeyPath, error: ValidationError) -> set[str | int]:
-    """Record everything that `error` found wrong with a `model` at `path`; returns the model's keys that are wrong."""
-    details = error.errors(include_url=False)
-    for detail in details:
+def _leave_out(data: dict[str, Any], place: KeyPath) -> None:
+    """Delete what stands at a place: of a list all, of something that lacks a key that thing."""
+    names = list(takewhile(lambda part: isinstance(part, str), place))
+    around = [data]
+    for name in names[:-1]:
+        inner = around[-1].get(str(name))
+        if not isinstance(inner, dict):
+            break
+        around.append(inner)
+    for mapping, name in reversed(list(zip(around, names, strict=False))):
+        if name in mapping:
+            del mapping[name]
+            return
+
+
+def refuse_each(model: type[BaseModel], file: YamlFile, path: KeyPath, error: ValidationError) -> None:
+    """Record everything that `error` found wrong with a `model` at `path`."""
+    for detail in error.errors(include_url=False):
         file.refuse((*path, *detail["loc"]), _describe(model, detail))
-    return {detail["loc"][0] for detail in details if detail["loc"]}
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:

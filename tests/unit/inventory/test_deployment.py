@@ -43,6 +43,7 @@ def test_the_demo_has_its_roles_through_nested_groups(demo: Deployment) -> None:
         "glance": ["ctl1", "ctl2"],
         "cinder": ["ctl1", "ctl2"],
         "nova": ["ctl1", "ctl2"],
+        "neutron": ["ctl1", "ctl2"],
         "heat": ["ctl1", "ctl2"],
         "ceilometer": ["tel1"],
     }
@@ -59,7 +60,7 @@ def test_the_demo_loads_with_nornirs_own_inventory_plugin_too() -> None:
 
 
 def test_projects_come_in_catalogue_order(demo: Deployment) -> None:
-    assert [project.name for project in demo.projects] == ["glance", "cinder", "nova", "heat", "ceilometer"]
+    assert [project.name for project in demo.projects] == ["glance", "cinder", "nova", "neutron", "heat", "ceilometer"]
 
 
 def test_a_role_needs_no_entry_in_groups_yaml(write: Write) -> None:

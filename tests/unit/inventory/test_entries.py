@@ -7,7 +7,16 @@ from textwrap import dedent
 
 import pytest
 
-from tests.unit.inventory.inventories import DEFAULTS, HOSTS, Write, check, extras, only_mistake, settings
+from tests.unit.inventory.inventories import (
+    DEFAULTS,
+    HOSTS,
+    Write,
+    check,
+    extras,
+    mistakes,
+    only_mistake,
+    settings,
+)
 
 
 def test_an_unknown_key_of_a_host(write: Write) -> None:
@@ -154,3 +163,30 @@ def test_connection_options_under_a_misspelt_name(write: Write) -> None:
     hosts = dedent(HOSTS) + "  connection_options:\n    hybridmsg-ssh: {port: 1}\n"
     path = "hosts.ctl1.connection_options.hybridmsg-ssh"
     check(write(hosts), "hosts.yaml", 8, path, '"hybridmsg_ssh"?')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("qdrouterd: {realm: a#b}", "64 letters"),
+        ("qdrouterd: {user: -u}", "64 letters"),
+        ("rabbitmq: {package: --purge}", "package's name"),
+        ("rabbitmq: {tls: {certificate: c.pem, key: /k, ca: /ca}}", "absolute path"),
+        ("rabbitmq: {policies: [{name: a, pattern: b, definition: {}}]}", "is empty"),
+    ],
+)
+def test_a_word_that_cannot_be_is_refused_in_our_words(write: Write, text: str, words: str) -> None:
+    problem = only_mistake(write(defaults=settings(text))).problem
+    assert words in problem
+    assert "pattern" not in problem
+
+
+def test_one_wrong_setting_hides_no_other_mistake(write: Write) -> None:
+    text = "qdrouterd: {realm: a#b, port: 1, inter_router_port: 1}\nprojects: {nvoa: {vhost: x}}"
+    hosts = dedent(HOSTS) + "rtr1: {hostname: 10.0.0.4, groups: [qdrouterd]}\n"
+    found = [mistake.path for mistake in mistakes(write(hosts, None, settings(text)))]
+    assert [path.removeprefix("defaults.data.hybridmsg.") for path in found] == [
+        "qdrouterd.realm",
+        "qdrouterd.inter_router_port",
+        "projects.nvoa",
+    ]
