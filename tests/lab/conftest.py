@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,11 +12,18 @@ from tests.lab import Lab, LabError
 from tests.lab.layout import DEFAULT_NAME
 
 
-@pytest.fixture(scope="session")
-def lab() -> Lab:
+@contextmanager
+def had(what: str) -> Iterator[None]:
+    """What cannot be had here fails in CI and skips at a desk."""
     try:
-        return Lab.ensure(os.environ.get("HYBRIDMSG_LAB_NAME", DEFAULT_NAME))
+        yield
     except LabError as error:
         if os.environ.get("CI") == "true" or os.environ.get("HYBRIDMSG_LAB") == "1":
-            pytest.fail(f"the lab cannot be had: {error}")
-        pytest.skip(f"the lab cannot be had: {error}")
+            pytest.fail(f"{what} cannot be had: {error}")
+        pytest.skip(f"{what} cannot be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    with had("the lab"):
+        return Lab.ensure(os.environ.get("HYBRIDMSG_LAB_NAME", DEFAULT_NAME))

@@ -38,6 +38,7 @@ LAYERS = {
     for layer in (
         Layer("base", "base.sh", parent=None),
         Layer("openstack", "openstack.sh"),
+        Layer("packages", "packages.sh", "openstack"),
         Layer("mariadb", "mariadb.sh"),
         Layer("telemetry", "telemetry.sh", uses=("iniset.py",)),
         Layer("operator", "operator.sh"),
@@ -53,6 +54,7 @@ IMAGES = {
     "controller": "controller",
     "database": "database",
     "telemetry": "telemetry",
+    "packages": "packages",
 }
 
 
