@@ -189,6 +189,15 @@ class TestSetting:
             ini.set("a", key, "3")
         assert ini.render() == b"[a]\n#k = 1\nk = 3\n# prose\n\n;l : 2\nl = 3\n#m=\nm = 3\nn = 3\n# more\n"
 
+    @pytest.mark.parametrize("between", ["", "# prose\n", "l = 1\n", "[b]\nl = 1\n[a]\n"])
+    def test_of_several_commented_defaults_the_last_one_counts(self, between: str) -> None:
+        text = f"[a]\n#k = 1\n{between}#k = 2\n"
+        assert after_set(f"{text}# more\n", "a", "k", "3") == f"{text}k = 3\n# more\n"
+
+    def test_without_one_a_new_key_goes_below_the_last_option_of_all_parts_of_its_section(self) -> None:
+        above, below = "[a]\nl = 1\n[b]\n[a]\nm = 1\n", "[a]\n[b]\n"
+        assert after_set(above + below, "a", "k", "3") == f"{above}k = 3\n{below}"
+
     def test_prose_that_names_the_key_is_no_commented_default(self) -> None:
         above, below = "[a]\n# k: the key\n# and its use\n#kk = 1\n#k = 1\n", "# more\n"
         assert after_set(above + below, "a", "k", "2") == f"{above}k = 2\n{below}"

@@ -201,6 +201,11 @@ def test_a_key_that_is_near_one_that_is_there_is_left_alone(tmp_path: Path) -> N
     assert reveal(path, NOVA)[1] == []
 
 
+def test_a_key_that_is_wanted_is_no_misspelling_of_another(tmp_path: Path) -> None:
+    first, second = password_key("gridone"), password_key("gridtwo")
+    assert reveal(secrets_file(tmp_path, f"{first}: given-one\n"), first, second)[1] == [second]
+
+
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     path = secrets_file(tmp_path, f"{NOVA}: short\n{HEAT}: 1\nglnce_oslomsg_rpc_password: x\n{HEAT}: 2\n")
     found = refused(path, NOVA, HEAT, password_key("glance"))

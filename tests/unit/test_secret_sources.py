@@ -53,8 +53,16 @@ class TestCommand:
         program(tmp_path, 'echo "directory: $PWD"')
         assert command_secrets(["./program"], tmp_path).data == {"directory": str(tmp_path)}
 
-    def test_it_waits_for_no_input(self, tmp_path: Path) -> None:
-        assert command_secrets([str(program(tmp_path, "cat; echo a: b"))], tmp_path).data == {"a": "b"}
+    def test_it_waits_for_no_input(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(secret_sources, "DEADLINE", 10)
+        ours, (reader, writer) = os.dup(0), os.pipe()
+        os.dup2(reader, 0)
+        try:
+            assert command_secrets([str(program(tmp_path, "cat; echo a: b"))], tmp_path).data == {"a": "b"}
+        finally:
+            os.dup2(ours, 0)
+            for descriptor in (ours, reader, writer):
+                os.close(descriptor)
 
     def test_a_failure_is_told_with_its_own_words(self, tmp_path: Path) -> None:
         mistake = failure(tmp_path, "echo no such vault >&2; exit 3")
@@ -65,18 +73,16 @@ class TestCommand:
         assert failure(tmp_path, "exit 3").problem == "ended with exit code 3"
 
     @pytest.mark.parametrize(
-        "words",
-        [
-            f"{NOVA}: hunter-2-x",
-            "+ curl https://me:hunter-2-x@vault.example/",
-            "token=hunter-2-x",
-            "what was hunter-2-x again",
-        ],
+        "words", [f"{NOVA}: hunter-2-x", "+ curl https://me:hunter-2-x@vault.example/", "token=hunter-2-x"]
     )
-    def test_its_words_are_masked(self, tmp_path: Path, words: str) -> None:
-        mistake = failure(tmp_path, f"echo '{NOVA}: \"hunter-2-x\"'; echo '{words}' >&2; exit 1")
-        assert "hunter" not in mistake.problem
-        assert "***" in mistake.problem
+    def test_secrets_among_its_words_are_masked(self, tmp_path: Path, words: str) -> None:
+        problem = failure(tmp_path, f"echo '{words}' >&2; exit 1").problem
+        assert "***" in problem
+        assert "hunter" not in problem
+
+    def test_what_it_printed_is_masked_in_its_words_too(self, tmp_path: Path) -> None:
+        printed = f"echo '{NOVA}: \"hunter-2-x\"'; echo 'what is hunter-2-x for' >&2; exit 1"
+        assert failure(tmp_path, printed).problem.endswith("exit code 1: what is *** for")
 
     @pytest.mark.parametrize("printed", ["a: [hunter-2-x", "hunter-2-x", "- hunter-2-x", "a: *hunter-2-x"])
     def test_what_is_no_mapping_is_refused_without_a_quote(self, tmp_path: Path, printed: str) -> None:
