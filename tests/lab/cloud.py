@@ -10,24 +10,26 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.lab import Lab
+from tests.lab.layout import SERVICES
 
 INVENTORY = "/etc/hybridmsg"
 CONSUMER = "tel1"
 EVENTS = "/var/lib/ceilometer/events.log"
 SERVICE_HOSTS = ("ctl1", "ctl2", CONSUMER)
+_CONTROLLER_FILES = (
+    "/etc/glance/glance-api.conf",
+    "/etc/cinder/cinder.conf",
+    "/etc/nova/nova.conf",
+    "/etc/neutron/neutron.conf",
+    "/etc/heat/heat.conf",
+)
 FILES = {
-    **dict.fromkeys(
-        ("ctl1", "ctl2"),
-        ("/etc/glance/glance-api.conf", "/etc/cinder/cinder.conf", "/etc/nova/nova.conf", "/etc/heat/heat.conf"),
-    ),
+    "ctl1": _CONTROLLER_FILES,
+    "ctl2": (*_CONTROLLER_FILES, "/etc/neutron/server.conf.d/site.conf"),
     CONSUMER: ("/etc/ceilometer/ceilometer.conf",),
 }
-UNITS = {
-    **dict.fromkeys(
-        ("ctl1", "ctl2"), ("nova-conductor", "nova-scheduler", "cinder-scheduler", "heat-engine", "glance-api")
-    ),
-    CONSUMER: ("ceilometer-agent-notification",),
-}
+"""The files that name a bus, by host; seed.py gives ctl2 one more."""
+UNITS = {**dict.fromkeys(("ctl1", "ctl2"), SERVICES), CONSUMER: ("ceilometer-agent-notification",)}
 
 
 def fingerprints(lab: Lab, *, live: bool = False) -> dict[str, list[str]]:
@@ -67,9 +69,9 @@ print(urllib.request.urlopen(request, timeout=30).status)
     return image
 
 
-def heard(lab: Lab, image: str, timeout: float = 30) -> bool:
-    """Wait until ceilometer has written down the notification about an image; False when it never does."""
-    wait = f"timeout {timeout:g} tail -n +1 -F {EVENTS} 2>/dev/null | grep -m1 -q {image}"
+def heard(lab: Lab, thing: str, timeout: float = 30) -> bool:
+    """Wait until ceilometer has written down the notification about an image or network; False when it never does."""
+    wait = f"timeout {timeout:g} tail -n +1 -F {EVENTS} 2>/dev/null | grep -m1 -q {thing}"
     return lab.run(CONSUMER, wait, check=False, timeout=timeout + 10).returncode == 0
 
 

@@ -20,7 +20,7 @@ _PROJECT_FILES = {
     "heat": "heat.conf",
     "neutron": "neutron.conf",
 }
-# On this one a file that neutron-rpc-server reads after neutron.conf, and neutron-api before it, names a bus of its own.
+# On this one a file that neutron-rpc-server reads after neutron.conf, and neutron-api before it, names its own bus.
 _DEFEATING = "ctl2"
 _SITE_FILE = "etc/neutron/server.conf.d/site.conf"
 _SITE_URL = "rabbit://guest:guest@localhost:5672/"

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab
-from tests.lab.cloud import SERVICE_HOSTS, add_routers, fingerprints, hybridmsg
+from tests.lab.cloud import CONSUMER, SERVICE_HOSTS, add_routers, fingerprints, hybridmsg
 from tests.lab.e2e import cells
 from tests.lab.e2e.inventories import MAIN, SECRETS, Inventory
 
 BROKERS = ("msg1", "msg2", "msg3")
 ROUTERS = ("msg1", "msg2")
-LIFE = ("pristine", "migrated", "hybrid", "standard_again", "rolled_back")
+LIFE = ("pristine", "migrated", "hybrid", "standard_again", "rolled_back", "two_clusters")
 """The fixtures in the order in which they change the cloud; each needs the one before it."""
 
 
@@ -36,6 +36,7 @@ class Migrated:
     lab: Lab
     document: dict[str, Any]
     before: dict[str, list[str]]
+    inventory: str = MAIN
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +85,20 @@ def rolled_back(migrated: Migrated, standard_again: object) -> tuple[Migrated, d
     return migrated, hybridmsg(migrated.lab, "rollback")
 
 
+@pytest.fixture(scope="session")
+def two_clusters(rolled_back: tuple[Migrated, dict[str, Any]]) -> Migrated:
+    """Some projects of the cloud with RPC on one new RabbitMQ cluster and notifications on another; heat sends none."""
+    lab = rolled_back[0].lab
+    lab.reset(*BROKERS)
+    inventory = Inventory(lab, "two-clusters")
+    inventory.change("groups", rabbitmq_notify={}, controllers={"groups": ["neutron", "heat", "glance"]})
+    inventory.change("hosts", msg3__groups=["rabbitmq_notify"])
+    inventory.change(
+        "defaults", data__oslomsg_notify_host_group="rabbitmq_notify", data__heat_oslomsg_notify_transport="none"
+    )
+    return Migrated(lab, hybridmsg(lab, "migrate", inventory=inventory.path, timeout=900), {}, inventory.path)
+
+
 @pytest.fixture
 def undisturbed(migrated: Migrated) -> Iterator[Migrated]:
     """The migrated cloud, which a test must leave as it found it: files, owners, and what runs."""
@@ -103,7 +118,10 @@ def undisturbed_hybrid(hybrid: Migrated) -> Iterator[Migrated]:
 @pytest.fixture
 def heat_to_routers(undisturbed: Migrated, request: pytest.FixtureRequest) -> Inventory:
     """An inventory in which heat, alone, is to go over two routers: the quickest switch there is."""
-    inventory = Inventory(undisturbed.lab, request.node.originalname)
-    add_routers(undisturbed.lab, *ROUTERS, inventory=inventory.path)
+    lab = undisturbed.lab
+    inventory = Inventory(lab, request.node.originalname)
+    add_routers(lab, *ROUTERS, inventory=inventory.path)
     inventory.only(*BROKERS, "ctl1", "ctl2").change("groups", controllers={"groups": ["heat"]})
+    # ceilometer, which this inventory does not have, goes on reading heat's notifications in the vhost that RPC leaves.
+    inventory.change("defaults", data__hybridmsg__waive=[lab.hosts[CONSUMER].address])
     return inventory.change("defaults", data__hybridmsg__timeouts={"gate": 20, "drain": 8, "step": 40})

@@ -13,6 +13,7 @@ MAIN = "/etc/hybridmsg"
 PASSWORDS = {
     "nova": "n/o#v?a, $pass %word",
     "cinder": "ci@n:d$$er%20 {x}[y]",
+    "neutron": "ne<u>t|r^o`n;#!*()",
     "heat": "h\"e'a\\t;&=+~ü",
     "glance": "plain-glance-password",
     "ceilometer": "plain-ceilometer-password",

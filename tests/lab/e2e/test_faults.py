@@ -97,14 +97,18 @@ def test_a_run_that_was_killed_is_named_and_rolled_back(undisturbed: Migrated, h
     assert fingerprints(lab) == before
 
 
-def test_a_server_of_no_inventory_host_keeps_its_project_from_being_split(
+def test_a_server_on_a_host_outside_its_projects_group_is_refused_and_the_gate_finds_it_when_it_is_waived(
     undisturbed: Migrated, heat_moves: Inventory
 ) -> None:
     lab = undisturbed.lab
     before = fingerprints(lab)
-    heat_moves.change("groups", controllers__groups=["nova", "cinder", "glance"])
+    heat_moves.change("groups", controllers__groups=["nova", "neutron", "cinder", "glance"])
     heat_moves.change("hosts", ctl1__groups=["controllers", "heat"])
-    code, _, err = hybridmsg_ends(lab, "migrate", inventory=heat_moves.path)
+    code, document, _ = hybridmsg_ends(lab, "migrate", inventory=heat_moves.path)
+    assert (code, document["error"]["kind"]) == (3, "PreflightFailed")
+    assert "ctl2: stranger: heat-engine.service" in document["error"]["message"]
+    waived = ("--waive", "ctl2:heat-engine.service")
+    code, document, err = hybridmsg_ends(lab, "migrate", *waived, inventory=heat_moves.path)
     assert (code, "heat: engine@ctl2 does not answer" in err) == (3, True)
     assert fingerprints(lab) == before
 

@@ -41,7 +41,9 @@ def test_the_routers_show_every_server_and_rabbitmq_none(hybrid: Hybrid) -> None
     seen = of_kind(hybrid.document, "router")
     assert {check["target"] for check in seen} == {*SERVERS, *ROUTERS}
     old = of_kind(hybrid.document, "old bus")
-    assert {(check["project"], check["ok"]) for check in old} >= {(name, True) for name in ("nova", "cinder", "heat")}
+    assert {(check["project"], check["ok"]) for check in old} >= {
+        (name, True) for name in ("nova", "neutron", "cinder", "heat")
+    }
 
 
 def test_fanout_arrives_exactly_once_across_the_mesh(hybrid: Hybrid) -> None:
@@ -50,7 +52,7 @@ def test_fanout_arrives_exactly_once_across_the_mesh(hybrid: Hybrid) -> None:
 
 def test_the_pause_of_each_project_is_told(hybrid: Hybrid) -> None:
     pauses = {pause["project"]: pause["seconds"] for pause in hybrid.document["pauses"]}
-    assert set(pauses) == {"glance", "cinder", "nova", "heat", "ceilometer"}
+    assert set(pauses) == {"glance", "cinder", "nova", "neutron", "heat", "ceilometer"}
     assert all(seconds > 0 for seconds in pauses.values())
 
 

@@ -1,4 +1,4 @@
-"""What a migration promises, on real hosts: RabbitMQ, nova, cinder, heat, glance and ceilometer."""
+"""What a migration promises, on real hosts: RabbitMQ, nova, neutron, cinder, heat, glance, ceilometer."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from tests.lab.cloud import (
 from tests.lab.e2e.conftest import BROKERS, Migrated
 from tests.lab.e2e.inventories import PASSWORDS, Inventory
 
+_NEUTRON = ("q-plugin", "q-reports-plugin", "q-server-resource-versions")
 SERVERS = {
-    f"{topic}@{host}" for topic in ("conductor", "scheduler", "cinder-scheduler", "engine") for host in ("ctl1", "ctl2")
+    f"{topic}@{host}"
+    for topic in ("conductor", "scheduler", "cinder-scheduler", "engine", *_NEUTRON)
+    for host in ("ctl1", "ctl2")
 }
 
 

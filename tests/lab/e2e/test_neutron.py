@@ -1,0 +1,77 @@
+"""neutron's two services read the same files in opposite order: what each really reads comes to the planned bus."""
+
+from __future__ import annotations
+
+from tests.lab import Lab
+from tests.lab.cloud import heard, hybridmsg
+from tests.lab.e2e.conftest import Migrated
+from tests.lab.e2e.neutron import (
+    DEFEATED,
+    MAIN_FILE,
+    SITE_FILE,
+    agent,
+    create_network,
+    make_and_delete_port,
+    transport_urls,
+)
+
+OTHER = "ctl1"
+
+
+def is_on(lab: Lab, driver: str) -> None:
+    """Fail unless both services of the defeated host name the planned bus where each of them reads it."""
+    planned = transport_urls(lab, OTHER, MAIN_FILE)[0]
+    assert planned.startswith(f"{driver}://neutron:")
+    # neutron.conf wins for neutron-api, the site's file for neutron-rpc-server.
+    assert transport_urls(lab, DEFEATED, MAIN_FILE)[0] == planned
+    assert transport_urls(lab, DEFEATED, SITE_FILE) == [planned]
+
+
+def agents_hear(lab: Lab, driver: str) -> None:
+    """Fail unless what neutron-api on the defeated host tells agents arrives on the planned bus."""
+    with agent(lab, OTHER) as (bus, gone):
+        assert bus == driver
+        port = make_and_delete_port(lab, DEFEATED, create_network(lab, DEFEATED))
+        assert next(gone, "nothing") == port
+
+
+def test_the_site_file_that_wins_for_rpc_server_and_neutron_conf_that_wins_for_api_name_the_planned_bus(
+    migrated: Migrated,
+) -> None:
+    is_on(migrated.lab, "rabbit")
+
+
+def test_rpc_server_answers_on_the_host_whose_site_file_had_defeated_neutron_conf(migrated: Migrated) -> None:
+    answers = [check for check in hybridmsg(migrated.lab, "verify")["checks"] if check["kind"] == "rpc"]
+    over = {check["target"]: check["detail"].rpartition(" ")[2] for check in answers if check["ok"]}
+    assert over[f"q-plugin@{DEFEATED}"] == "rabbit"
+
+
+def test_a_site_file_that_defeats_nothing_stays_as_it_is(migrated: Migrated) -> None:
+    assert migrated.lab.read(OTHER, SITE_FILE) == b"# Settings of this site.\n"
+
+
+def test_what_neutron_api_tells_agents_arrives_over_rabbitmq(migrated: Migrated) -> None:
+    agents_hear(migrated.lab, "rabbit")
+
+
+def test_ceilometer_reads_the_notification_of_a_real_network(migrated: Migrated) -> None:
+    assert heard(migrated.lab, create_network(migrated.lab, DEFEATED))
+
+
+def test_both_files_name_the_routers_in_a_hybrid_cloud(hybrid: Migrated) -> None:
+    is_on(hybrid.lab, "amqp")
+
+
+def test_what_neutron_api_tells_agents_arrives_over_the_routers(hybrid: Migrated) -> None:
+    agents_hear(hybrid.lab, "amqp")
+
+
+def test_ceilometer_reads_a_networks_notification_from_rabbitmq_in_a_hybrid_cloud(hybrid: Migrated) -> None:
+    assert heard(hybrid.lab, create_network(hybrid.lab, DEFEATED))
+
+
+def test_the_site_files_own_url_is_back_after_the_rollback(rolled_back: tuple[Migrated, dict[str, object]]) -> None:
+    lab = rolled_back[0].lab
+    assert transport_urls(lab, DEFEATED, SITE_FILE) == ["rabbit://guest:guest@localhost:5672/"]
+    assert transport_urls(lab, DEFEATED, MAIN_FILE) == []
