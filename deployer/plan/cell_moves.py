@@ -52,7 +52,7 @@ def _knowing(project: ProjectDeployment, facts: HostFacts) -> list[Witness]:
     return [
         Witness(facts.host, unit)
         for unit in active_units(project, facts)
-        if unit.interpreter and unit.name in configs and configs[unit.name].text("api_database", "connection")
+        if unit.interpreter and unit.name in configs and configs[unit.name].sets("api_database", "connection")
     ]
 
 

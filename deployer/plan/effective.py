@@ -80,6 +80,11 @@ class Effective:
         found = self.get(section, key)
         return found.value if found else ""
 
+    def sets(self, section: str, key: str) -> bool:
+        """Whether what wins for a scalar option is anything at all, whatever it refers to."""
+        written = (ini.get(section, key) for _, ini in reversed(self.files))
+        return bool(next((value for value in written if value is not None), ""))
+
     def with_files(self, edited: Mapping[str, IniFile]) -> Effective:
         """Return the configuration as it is with these files, by path, in the place of those of the same path."""
         files = [(path, edited.get(path, ini)) for path, ini in self.files]

@@ -46,7 +46,8 @@ class Notifications:
         """
         notifying = [one for one in deployment.projects if one.project.notifies]
         buses = [resolve(deployment, one).notify for one in deployment.projects]
-        brokers = frozenset(host.lower() for bus in buses for host in bus.hosts)
+        hosts = [*(host for bus in buses for host in bus.hosts), *(host.address for host in deployment.rabbitmq)]
+        brokers = frozenset(host.lower() for host in hosts)
         first = cls((), brokers)
         for followers in (False, True):
             speakers = [_speaker(deployment, one, facts, first) for one in notifying if _follows(one) == followers]
@@ -66,7 +67,7 @@ class Notifications:
         they go to several places.
         """
         own = notify_bus.wanted_url(conf, bus, keep=project.notify == "keep")
-        return self._followed(project, own, conf) if own is not None and _follows(project) else own
+        return (self._followed(project, bus.url(), conf) or own) if own is not None and _follows(project) else own
 
     def heard(self, project: ProjectDeployment, conf: Effective) -> tuple[str, ...]:
         """Return what the option of a listener shall list: every bus that somebody notifies over, and foreign ones."""
@@ -85,15 +86,17 @@ class Notifications:
         bus = RpcBus.of(url)
         return notify_bus.is_amqp(url) or (bus is not None and not self.brokers.isdisjoint(bus.hosts))
 
-    def _followed(self, project: ProjectDeployment, own: Secret, conf: Effective) -> Secret:
+    def _followed(self, project: ProjectDeployment, planned: Secret, conf: Effective) -> Secret | None:
+        """Return where a listener of its own bus goes for the sake of those that it hears, None when it hears nobody."""
         today = notify_bus.effective_url(conf)
         here = RpcBus.of(today) if today else None
+        # What notifies over a router is heard by nobody.
         if today is None or here is None or here.driver == "amqp":
-            return own
+            return None
         heard = [one for one in self.speakers if not one.follows and any(map(here.is_same, one.today))]
         places = list(dict.fromkeys(url for one in heard for url in one.wanted))
-        if not places or any(_is_same(url, own) for url in places):
-            return own
+        if not places or any(_is_same(url, planned) for url in places):
+            return planned if places else None
         staying = [url for url in places if _is_same(url, today)]
         if staying:
             return next((url for url in staying if _user(url) == _user(today)), today)

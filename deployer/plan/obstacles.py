@@ -98,8 +98,9 @@ def _unread(facts: HostFacts, project: ProjectDeployment) -> list[Mistake]:
 def _obscure(conf: Effective) -> list[Mistake]:
     """Return what refers to a name that nobody can fill in, among the options that a plan reads."""
     mistakes: list[Mistake] = []
-    for key in ("transport_url", "host", "cluster"):
-        _or_mistakes(mistakes, partial(conf.get, "DEFAULT", key))
+    read = [("DEFAULT", key) for key in ("transport_url", "host", "cluster")]
+    for option in (*read, ("oslo_messaging_amqp", "sasl_default_realm")):
+        _or_mistakes(mistakes, partial(conf.get, *option))
     _or_mistakes(mistakes, partial(notify_bus.effective_url, conf))
     return mistakes
 

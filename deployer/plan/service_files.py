@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deployer.errors import ConfigurationError, Mistake
@@ -51,7 +51,8 @@ class FileEdit:
 class ServiceFiles:
     """What one project's files on one host shall become; `wanted` is what each unit then comes to, by its name.
 
-    `configs` are the units' configurations as they are, `edited` the files that change, by path.
+    `configs` are the units' configurations as they are, `edited` the files that change, by path. `packaged` are files
+    that are never edited.
     """
 
     host: str
@@ -60,14 +61,18 @@ class ServiceFiles:
     wanted: Mapping[str, tuple[Wanted, ...]] = field(repr=False)
     configs: Mapping[str, Effective] = field(repr=False)
     edited: Mapping[str, IniFile] = field(repr=False)
+    packaged: frozenset[str]
 
     def defeated(self, edited: Mapping[str, IniFile]) -> list[Mistake]:
         """Return a mistake for each option that a unit does not come to when these files, by path, are as edited."""
         mistakes = []
         for unit, wanted in self.wanted.items():
             now, conf = self.configs[unit], self.configs[unit].with_files(edited)
-            mistakes += [_defeated(now, conf, one, self.project) for one in wanted if not one.holds(conf)]
-        return list(dict.fromkeys(mistakes))
+            failed = [one for one in wanted if not one.holds(conf)]
+            homeless = [one for one in failed if not one.found(conf)]
+            mistakes += [_defeated(now, conf, one, self.packaged) for one in failed if one not in homeless]
+            mistakes += [_homeless(conf, homeless, self.project)] if homeless else []
+        return mistakes
 
 
 def edit_service_files(
@@ -84,7 +89,7 @@ def edit_service_files(
     for name in sorted(configs, key=lambda name: len(configs[name].files)):
         for one in wanted[name]:
             editor.bring(configs[name], one)
-    done = ServiceFiles(facts.host, project.name, editor.edits(), wanted, configs, editor.edited)
+    done = ServiceFiles(facts.host, project.name, editor.edits(), wanted, configs, editor.edited, editor.packaged)
     mistakes = done.defeated(editor.edited)
     if mistakes:
         raise ConfigurationError(mistakes)
@@ -116,6 +121,7 @@ class _Editor:
         self._facts = facts
         self._homes = [facts.same_file(path) for path in project.project.files if path in facts.files]
         self._moved: set[str] = set()
+        self.packaged = frozenset(path for path, fact in facts.files.items() if is_packaged(fact))
         self.edited: dict[str, IniFile] = {}
 
     def bring(self, conf: Effective, wanted: Wanted) -> None:
@@ -133,10 +139,11 @@ class _Editor:
 
     def edits(self) -> tuple[FileEdit, ...]:
         """Return an edit for each file that changes, in the order in which it first did."""
-        return tuple(
+        edits = (
             FileEdit(path, self._facts.files[path], Blob(ini.render()), path in self._moved)
             for path, ini in self.edited.items()
         )
+        return tuple(edit for edit in edits if edit.changed)
 
     def _set(self, conf: Effective, wanted: Wanted) -> None:
         found = conf.get(*wanted.option, *wanted.deprecated)
@@ -187,7 +194,7 @@ class _Editor:
         return next((path for path in self._homes if path in later and self._is_ours(path)), None)
 
     def _is_ours(self, path: str) -> bool:
-        return not is_packaged(self._facts.files[path])
+        return path not in self.packaged
 
 
 def is_packaged(fact: FileFact) -> bool:
@@ -200,21 +207,22 @@ def _escaped(value: str) -> str:
     return value.replace("$", "$$")
 
 
-def _defeated(now: Effective, conf: Effective, wanted: Wanted, project: str) -> Mistake:
-    section, key = wanted.option
-    wrong = [found for found in wanted.found(conf) if found.value not in wanted.values]
-    if not wrong:
-        problem = (
-            f"reads none of {project}'s own files: nobody knows where to put [{section}] {key}. Add one that it reads"
-        )
-        return Mistake(f"{conf.host}: {conf.files[-1][0]}", conf.unit, problem)
-    # Where it stands as the file is now, not as it would be.
-    path, name = wrong[-1].path, wrong[-1].name
-    line = dict(now.files)[path].line_of(*name)
-    problem = f"[{name[0]}] {name[1]} is in force here, where [{section}] {key} is to come to something else"
+def _defeated(now: Effective, conf: Effective, wanted: Wanted, packaged: Container[str]) -> Mistake:
+    wrong = next(found for found in reversed(wanted.found(conf)) if found.value not in wanted.values)
+    problem = f"[{wrong.section}] {wrong.key} is in force here, where [{wanted.option[0]}] {wanted.option[1]}"
     remedy = (
-        "and what is below /usr is never edited. Set it in a file that is read after this one"
-        if path.startswith("/usr/")
-        else "but whatever else reads this file needs it. Give each a file of its own, read after this one"
+        "has to come to something else, and what is below /usr is never edited. Let the unit read a file after this one"
+        if wrong.path in packaged
+        else "has to come to something else for this unit than for another that reads it. Give each a file of its own, "
+        "read after this one"
     )
-    return Mistake(f"{conf.host}: {path}", conf.unit, f"{problem}, {remedy}", line)
+    # The line as the file is now, not as it would be.
+    line = dict(now.files)[wrong.path].line_of(*wrong.name)
+    return Mistake(f"{conf.host}: {wrong.path}", conf.unit, f"{problem} {remedy}", line)
+
+
+def _homeless(conf: Effective, wanted: Iterable[Wanted], project: str) -> Mistake:
+    options = ", ".join(f"[{one.option[0]}] {one.option[1]}" for one in wanted)
+    problem = f"reads none of {project}'s own files, and sets nowhere what has to be set: {options}"
+    remedy = "Let it read one of them, or name these options in a file of its own"
+    return Mistake(f"{conf.host}: {conf.files[-1][0]}", conf.unit, f"{problem}. {remedy}")
