@@ -15,7 +15,6 @@ from deployer.cli.plan import plan
 from deployer.cli.preflight import preflight
 from deployer.cli.rollback import rollback
 from deployer.cli.show_transports import show_transports
-from deployer.cli.show_transports import show_transports
 from deployer.cli.status import status
 from deployer.cli.verify import verify
 from deployer.errors import ConfigurationError, HostError, HybridmsgError, Interrupted

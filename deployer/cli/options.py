@@ -38,8 +38,6 @@ class Settings:
             self.progress().event("", f"generated {key} in the secrets file of {self.inventory}")
         for line in elsewhere(found):
             self.progress().event("", line)
-        for line in elsewhere(found):
-            self.progress().event("", line)
         return replace(found, waive=(*found.waive, *waive))
 
     def store(self) -> RunStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployer.model.deployment import Deployment, Host, ProjectDeployment
+from deployer.model.deployment import Deployment, Host, ProjectDeployment, RabbitCluster
 from deployer.model.secrets import Secret
 from deployer.model.transport_url import TransportURL
 from deployer.model.transports import Transport
@@ -38,11 +38,16 @@ class RpcBus:
         alike = (self.driver, self.vhost) == (other.driver, other.vhost)
         return alike and not set(self.hosts).isdisjoint(other.hosts)
 
+    def cluster(self, deployment: Deployment) -> RabbitCluster | None:
+        """Return the deployment's RabbitMQ cluster that serves it, in whatever vhost; None for any other bus."""
+        if self.driver != "rabbit":
+            return None
+        addresses = {cluster: {host.address.lower() for host in cluster.hosts} for cluster in deployment.clusters}
+        return next((cluster for cluster, own in addresses.items() if not own.isdisjoint(self.hosts)), None)
+
     def is_brokers(self, deployment: Deployment) -> bool:
         """Whether the deployment's RabbitMQ serves it, in whatever vhost."""
-        return self.driver == "rabbit" and not {host.address.lower() for host in deployment.rabbitmq}.isdisjoint(
-            self.hosts
-        )
+        return self.cluster(deployment) is not None
 
     def served_by(self, deployment: Deployment) -> tuple[Host, ...]:
         """Return the hosts of the inventory that serve it; none for a bus that is not ours.

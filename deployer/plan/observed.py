@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from deployer.ini import IniFile
+from deployer.model.deployment import Host
 from deployer.model.secrets import Blob
 from deployer.plan.cells import CellMapping
 from deployer.plan.router_facts import RouterFacts
@@ -194,3 +195,9 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
 
 def _config(raw: dict[str, Any] | None) -> ConfigSource | None:
     return ConfigSource(tuple(raw["files"]), raw["from"], raw["problem"]) if raw else None
+
+
+def consumers_of(hosts: Iterable[Host], facts: Mapping[str, HostFacts]) -> list[dict[str, str]]:
+    """Return the consumers ({"vhost", "queue"}) that these hosts' brokers tell; those of one cluster tell the same."""
+    states = [facts[host.name].rabbitmq or {} for host in hosts]
+    return [seen for state in states for seen in state.get("consumers", [])]

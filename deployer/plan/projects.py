@@ -21,7 +21,7 @@ from deployer.plan.expected import (
     servers_on,
     servers_seen,
 )
-from deployer.plan.observed import HostFacts
+from deployer.plan.observed import HostFacts, consumers_of
 from deployer.plan.obstacles import Facts, edit_projects, obstacles
 from deployer.plan.service_files import FileEdit, ServiceFiles
 from deployer.plan.steps import Intent, Wave
@@ -181,18 +181,22 @@ def _serves(project: ProjectDeployment, facts: Iterable[HostFacts], hosts: Colle
 
 def _seen(deployment: Deployment, project: ProjectDeployment, facts: Facts, today: Iterable[RpcBus]) -> list[RpcServer]:
     """Return the servers that the project's bus shows; one that is planned counts where nobody left another yet."""
-    brokers = {bus.vhost for bus in today if bus.is_brokers(deployment)}
+    clusters = [(cluster, bus.vhost) for bus in today if (cluster := bus.cluster(deployment))]
     routers = {bus.vhost for bus in today if bus.driver == "amqp" and bus.served_by(deployment)}
-    planned = resolve(deployment, project).rpc.driver
-    if planned == "rabbit" and not routers:
-        brokers.add(project.vhost)
-    if planned == "amqp" and not brokers:
+    planned = RpcBus.of(resolve(deployment, project).rpc.url())
+    home = planned.cluster(deployment) if planned and not routers else None
+    if home and all(cluster == home for cluster, _ in clusters):
+        clusters.append((home, project.vhost))
+    elif planned and planned.driver == "amqp" and not clusters:
         routers.add(project.vhost)
-    states = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
-    consumers = [seen for state in states for seen in state.get("consumers", [])]
     views = [fact.router.view for fact in facts.values() if fact.router]
     links = [link for view in views if view for link in view.links]
-    return [*servers_seen(project, brokers, consumers), *servers_attached(project, routers, links)]
+    on_brokers = [
+        server
+        for cluster, vhost in dict.fromkeys(clusters)
+        for server in servers_seen(project, {vhost}, consumers_of(cluster.hosts, facts))
+    ]
+    return [*on_brokers, *servers_attached(project, routers, links)]
 
 
 def _of(project: ProjectDeployment, facts: Facts) -> list[HostFacts]:

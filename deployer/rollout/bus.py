@@ -9,10 +9,11 @@ from dataclasses import replace
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from deployer.errors import GateFailed, Silence
-from deployer.model.deployment import ProjectDeployment
+from deployer.model.deployment import Host, ProjectDeployment, RabbitCluster
 from deployer.model.transports import resolve
 from deployer.plan.checks import (
     Check,
+    Kind,
     Witness,
     listener_checks,
     no_answer,
@@ -23,7 +24,7 @@ from deployer.plan.checks import (
 )
 from deployer.plan.expected import RpcServer, active_units, unit_states
 from deployer.plan.listeners import heard_vhosts
-from deployer.plan.observed import HostFacts
+from deployer.plan.observed import HostFacts, consumers_of
 from deployer.plan.projects import ProjectPlan
 from deployer.plan.router_checks import fanout_checks, old_bus_checks, router_checks, subscription_checks
 from deployer.rollout.fleet import Fleet, ask_each
@@ -57,17 +58,19 @@ class Bus:
         return checks
 
     def _ask_at_once(self, wave: Mapping[str, Question], timeout: float, *, notify: bool, planned: bool) -> list[Check]:
+        buses = {host: resolve(self._fleet.deployment, project) for host, (project, _, _) in wave.items()}
+        speaking = {host: notify and own.notify.driver != "noop" for host, own in buses.items()}
         requests = {
-            host: probe_request(project, witness, servers, _topic() if notify else None, timeout)
+            host: probe_request(project, witness, servers, _topic() if speaking[host] else None, timeout)
             for host, (project, witness, servers) in wave.items()
         }
         results, errors = self._fleet.attempt(requests, probe_bus, requests=requests)
         checks: list[Check] = []
         for host, (project, witness, servers) in wave.items():
             if host in errors:
-                checks += no_answer(project, witness, servers, str(errors[host]), notify=notify)
+                checks += no_answer(project, witness, servers, str(errors[host]), notify=speaking[host])
             else:
-                bus = resolve(self._fleet.deployment, project).rpc if planned else None
+                bus = buses[host].rpc if planned else None
                 checks += read_answer(project, witness, results[host].answer, bus)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
         return checks
 
@@ -98,25 +101,42 @@ class Bus:
         projects = [(project, expected.get(project.name, ())) for project in self._fleet.deployment.projects]
         answers = self.ask_projects(projects, timeout, notify=True)
         listeners = self._listeners(timeout)
-        return answers + listeners + self._routers(projects) + unit_checks(ran, self._fleet.facts)
+        left = self._left_behind([project for project, _ in projects])
+        return answers + listeners + self._routers(projects) + left + unit_checks(ran, self._fleet.facts)
 
     def _routers(self, expected: Iterable[tuple[ProjectDeployment, Sequence[RpcServer]]]) -> list[Check]:
-        """Return the routers' own view: who is attached where, who is left on the old bus, whether fanout is whole."""
+        """Return the routers' own view: who is attached where, whether fanout is whole."""
         deployment = self._fleet.deployment
         if not deployment.qdrouterd:
             return []
-        hosts = {host.name: host for host in (*deployment.qdrouterd, *deployment.rabbitmq)}
-        facts, errors = ask_each(hosts, lambda names: self._fleet.observe([hosts[name] for name in names]))
-        if errors:
-            return [Check("", "router", name, False, str(error), "") for name, error in errors.items()]
+        facts, problems = self._ask(deployment.qdrouterd, "router")
+        if problems:
+            return problems
         checks = router_checks(deployment, facts)
         for project, servers in expected:
-            checks += subscription_checks(project, servers, facts.values())
-        states = [facts[host.name].rabbitmq or {} for host in deployment.rabbitmq]
-        told = [state["consumers"] for state in states if state.get("running")]
-        consumers = [seen for one in told for seen in one]
-        checks += old_bus_checks(deployment, deployment.projects, consumers if told else None)
+            if resolve(deployment, project).rpc.driver == "amqp":
+                checks += subscription_checks(project, servers, facts.values())
         return checks + fanout_checks(deployment, ask_fanout(self._fleet))
+
+    def _left_behind(self, projects: Iterable[ProjectDeployment]) -> list[Check]:
+        """Return whether anybody uses RabbitMQ for a project's RPC where that went to a router or another cluster."""
+        deployment = self._fleet.deployment
+        homes = [(project, resolve(deployment, project).rpc.group) for project in projects]
+        left = [(project, [one for one in deployment.clusters if one.group != home]) for project, home in homes]
+        hosts = [host for _, clusters in left for one in clusters for host in one.hosts]
+        facts, found = self._ask(hosts, "old bus")
+        for project, clusters in left if not found else ():
+            if clusters:
+                consumers = [consumers_of(one.hosts, facts) for one in clusters if _tells(one, facts)]
+                told = [seen for one in consumers for seen in one] if len(consumers) == len(clusters) else None
+                found += old_bus_checks(deployment, [project], told)
+        return found
+
+    def _ask(self, hosts: Iterable[Host], kind: Kind) -> tuple[Mapping[str, HostFacts], list[Check]]:
+        """Ask hosts of brokers or routers again; a failing check of this kind for each that cannot be asked."""
+        named = {host.name: host for host in hosts}
+        facts, errors = ask_each(named, lambda names: self._fleet.observe([named[name] for name in names]))
+        return facts, [Check("", kind, name, False, str(error), "") for name, error in errors.items()]
 
     def gate_servers(self, plan: ProjectPlan, ran: Sequence[HostFacts], timeout: float) -> None:
         """Let callers start only when every server of the project answers on the planned bus; raises GateFailed.
@@ -170,16 +190,28 @@ class Bus:
         )(self._listener_checks, listening)
 
     def _listener_checks(self, listening: Sequence[tuple[ProjectDeployment, Mapping[str, str]]]) -> list[Check]:
-        brokers = self._fleet.deployment.rabbitmq
-        facts = self._fleet.observe(brokers)
-        consumers = [seen for host in brokers for seen in (facts[host.name].rabbitmq or {}).get("consumers", [])]
-        return [check for project, vhosts in listening for check in listener_checks(project, vhosts, consumers)]
+        """Look for each listener's consumers on the cluster where the others notify, for vhosts are alike elsewhere."""
+        deployment = self._fleet.deployment
+        facts = self._fleet.observe(deployment.rabbitmq)
+        groups = {project.name: resolve(deployment, project).notify.group for project in deployment.projects}
+        checks: list[Check] = []
+        for cluster in deployment.clusters:
+            consumers = consumers_of(cluster.hosts, facts)
+            for project, vhosts in listening:
+                here = {name: vhost for name, vhost in vhosts.items() if groups[name] == cluster.group}
+                checks += listener_checks(project, here, consumers)
+        return checks
 
     def _listens(self, project: ProjectDeployment) -> bool:
         """Whether a unit of the project that listens runs on any of its hosts."""
         names = {name for unit in project.project.units if unit.role == "listener" for name in unit.names}
         running = (unit for host in project.hosts for unit in active_units(project, self._fleet.facts[host.name]))
         return any(unit.name in names for unit in running)
+
+
+def _tells(cluster: RabbitCluster, facts: Mapping[str, HostFacts]) -> bool:
+    """Whether any broker of the cluster runs: each knows all consumers."""
+    return any((facts[host.name].rabbitmq or {}).get("running") for host in cluster.hosts)
 
 
 def _silence(project: str, check: Check) -> Silence:

@@ -114,19 +114,20 @@ class Drain:
         intent = Intent(
             "rabbitmq.purge", {"vhost": bus.vhost, "queues": queues}, f"purge {', '.join(queues)} in vhost {bus.vhost}"
         )
-        broker = self._brokers()[0]
+        broker = self._brokers(bus)[0]
         title = f"{project.name}: purge what was left behind"
         return (Wave(title, f"project:{project.name}", {broker: (intent,)}),)
 
-    def _brokers(self) -> list[str]:
-        """Return the hosts whose broker runs: any of them knows all queues."""
-        known = [self._fleet.facts.get(host.name) for host in self._fleet.deployment.rabbitmq]
+    def _brokers(self, bus: RpcBus) -> list[str]:
+        """Return the hosts of the bus's cluster whose broker runs: any of them knows all its queues."""
+        cluster = bus.cluster(self._fleet.deployment)
+        known = [self._fleet.facts.get(host.name) for host in cluster.hosts] if cluster else []
         return [facts.host for facts in known if facts and (facts.rabbitmq or {}).get("running")]
 
     def _held(self, project: ProjectDeployment, bus: RpcBus | None) -> dict[str, int]:
         """Return the number of messages, by vhost/queue, that wait for the project's servers on `bus`."""
-        brokers = self._brokers()
-        if bus is None or not bus.is_brokers(self._fleet.deployment) or not brokers:
+        brokers = self._brokers(bus) if bus is not None else []
+        if bus is None or not brokers:
             return {}
         today = self.buses(project)
         # Who stays keeps what waits for a server that is away, such as a compute host in repair.

@@ -111,7 +111,7 @@ def test_a_server_of_no_inventory_host_must_answer_before_its_project_counts_as_
 
 def test_brokers_that_never_become_as_planned_end_the_run_before_any_service_is_touched(cloud: Cloud) -> None:
     cloud.world.hosts["msg1"].rabbitmq = bare(cloud.deployment).rabbitmq
-    with pytest.raises(HostError, match=r"msg1: the brokers are still not as planned"):
+    with pytest.raises(HostError, match=r"msg1: the brokers of rabbitmq are still not as planned"):
         cloud.migrate()
     assert cloud.moved() == set()
     assert (cloud.run.state, cloud.run.projects) == ("failed", [])
