@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests in stages, prints how long each took, and fails when fewer lab tests ran than there must be.
-# tests/run.sh [STAGE ...]; stages: check ssh lab teardown (all by default).
+# Runs the tests in stages, prints how long each took, and fails when fewer tests of a lab ran than there must be.
+# tests/run.sh [STAGE ...]; stages: check ssh lab packages teardown (all by default).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 minimum_lab_tests=165
+minimum_package_tests=595
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
 failed=()
@@ -27,20 +28,23 @@ print(sum(int(s.get("tests", 0)) - int(s.get("skipped", 0)) for s in suites))
 PY
 }
 
-lab() {
-    HYBRIDMSG_LAB=1 "$python" -m pytest -v tests/lab/test_lab.py tests/lab/contract tests/lab/e2e -m 'not slow_lab' --timeout 900 --junitxml "$reports/lab.xml" </dev/null
-    local result=$? ran
-    ran=$(count "$reports/lab.xml")
-    echo "lab tests that ran: ${ran:-0} (at least $minimum_lab_tests must)"
-    [ "$result" = 0 ] && [ "${ran:-0}" -ge "$minimum_lab_tests" ]
+counted() { # counted NAME MINIMUM PYTEST-ARGUMENT...: in the lab, and at least so many must run
+    local name=$1 minimum=$2 result ran
+    shift 2
+    HYBRIDMSG_LAB=1 "$python" -m pytest "$@" --timeout 900 --junitxml "$reports/$name.xml" </dev/null
+    result=$?
+    ran=$(count "$reports/$name.xml")
+    echo "$name tests that ran: ${ran:-0} (at least $minimum must)"
+    [ "$result" = 0 ] && [ "${ran:-0}" -ge "$minimum" ]
 }
 
-for name in "${@:-check ssh lab teardown}"; do
+for name in "${@:-check ssh lab packages teardown}"; do
     for one in $name; do
         case $one in
             check) stage check make --no-print-directory check ;;
             ssh) stage ssh "$python" -m pytest -q tests/ssh </dev/null ;;
-            lab) stage lab lab ;;
+            lab) stage lab counted lab "$minimum_lab_tests" -v tests/lab/test_lab.py tests/lab/contract tests/lab/e2e -m 'not slow_lab' ;;
+            packages) stage packages counted package "$minimum_package_tests" -q tests/lab/packages ;;
             teardown) stage teardown env HYBRIDMSG_LAB=1 "$python" -m pytest -v tests/lab/test_teardown.py -m slow_lab --timeout 900 </dev/null ;;
             *) echo "no stage $one" >&2; exit 1 ;;
         esac
