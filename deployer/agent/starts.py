@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deployer.agent import config_files, interpreters, processes, uwsgi
+from deployer.agent import apache, config_files, interpreters, processes, uwsgi
 from deployer.agent.errors import AgentError
 from deployer.agent.probe import identity
 from deployer.agent.processes import text
@@ -18,10 +18,12 @@ from deployer.agent.run import run
 SHOW_ARGS_TIMEOUT = 15.0  # seconds; the script greps in files and prints a line
 PROCESS, UNIT_FILE, INIT_SCRIPT, UWSGI, SEARCH = "process", "unit file", "init script", "uwsgi", "default search"
 APACHE = frozenset(("apache2", "apachectl", "apache2ctl", "httpd"))
+INIT_SCRIPTS = "/etc/init.d/"
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ARGV = re.compile(r"path=(\S+) ; argv\[\]=(.*?) ; ignore_errors=", re.DOTALL)
 _ENVIRONMENT_FILE = re.compile(r"(/.*) \(ignore_errors=(?:yes|no)\)")
-_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}|(?<!\S)\$(\w+)(?!\S)")
+_WORDS = re.compile(r"\$(\w+)")
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,11 @@ class Start:
     environ: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-def of_unit(pid: int, properties: Mapping[str, str]) -> Start:
-    """Return the start of a unit by systemd's properties and its service process (0 while it does not run)."""
+def of_unit(pid: int, properties: Mapping[str, str], project: str = "") -> Start:
+    """Return the start of a unit by systemd's properties and its service process (0 while it does not run).
+
+    Apache may run several projects: `project` is the one that is meant.
+    """
     environ = {**by_systemd(properties), **processes.environ(pid)}
     user = processes.owner(pid) or properties.get("User", "")
     home = environ.get("HOME") or _home(user)
@@ -52,15 +57,15 @@ def of_unit(pid: int, properties: Mapping[str, str]) -> Start:
     if words and uwsgi.is_uwsgi(words[0]):
         return _behind_uwsgi(start)
     if words and Path(words[0]).name in APACHE:
-        return replace(start, words=[], origin=SEARCH, server="mod_wsgi")
+        return _behind_apache(start, project)
     return start
 
 
 def by_systemd(properties: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that systemd sets: Environment=, then the files of EnvironmentFile= over them."""
-    lines = [*_split(properties.get("Environment", "")), *environment_lines(properties)]
-    pairs = (line.partition("=") for line in lines)
-    return {name.strip(): "".join(_split(value)[:1]) if value else "" for name, _, value in pairs}
+    told = dict(word.split("=", 1) for word in _split(properties.get("Environment", "")) if "=" in word)
+    lines = (line.partition("=") for line in environment_lines(properties))
+    return {**told, **{name.strip(): " ".join(_split(value)) for name, _, value in lines}}
 
 
 def environment_lines(properties: Mapping[str, str]) -> list[str]:
@@ -79,7 +84,7 @@ def _words(pid: int, properties: Mapping[str, str], environ: Mapping[str, str]) 
     started = _ARGV.search(properties.get("ExecStart", ""))
     if not started:
         return [], SEARCH, "" if not running else "its process tells no command line, and systemd has none for it"
-    if started.group(1).startswith("/etc/init.d/"):
+    if started.group(1).startswith(INIT_SCRIPTS):
         return _shown(started.group(1), properties.get("User", ""), environ)
     words = _expanded(started.group(2), environ)
     if not _is_script(started.group(1)) or config_files.chosen(words):
@@ -108,9 +113,13 @@ def _expanded(line: str, environ: Mapping[str, str]) -> list[str]:
     """Return the words of systemd's argv[], which has neither quotes nor variables' values (systemd.service(5))."""
 
     def value(match: re.Match[str]) -> str:
-        return "$" if match.group() == "$$" else environ.get(match.group(1) or match.group(2), "")
+        return environ.get(match.group(1), "") if match.group(1) else "$"
 
-    return _split(_VARIABLE.sub(value, line))
+    found: list[str] = []
+    for word in _split(line):
+        several = _WORDS.fullmatch(word)
+        found += environ.get(several.group(1), "").split() if several else [_VARIABLE.sub(value, word)]
+    return found
 
 
 def _is_script(program: str) -> bool:
@@ -129,6 +138,14 @@ def _behind_uwsgi(start: Start) -> Start:
         directory=str(Path(start.directory, told.directory)),
         environ={**start.environ, **told.environ},
     )
+
+
+def _behind_apache(start: Start, project: str) -> Start:
+    """Apache's own words are not the program's: mod_wsgi gives it none, and its user's home."""
+    told = apache.daemon_options(project) if project else {}
+    home = _home(told["user"]) if "user" in told else start.home
+    virtualenv = told.get("python-home", "")
+    return replace(start, words=[], origin=SEARCH, server="mod_wsgi", virtualenv=virtualenv, home=home)
 
 
 def _split(text_of: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from deployer.agent import config_files, interpreters, processes, starts
 from deployer.agent.config_files import Program
@@ -75,7 +77,8 @@ def _facts(properties: dict[str, str], asked: Json | None) -> Json:
     main = int(properties.get("MainPID") or 0)
     pid = processes.service(main)
     argv = processes.argv(pid)
-    start = starts.of_unit(pid, properties)
+    project = (asked or {}).get("project", "")
+    start = starts.of_unit(pid, properties, project)
     exists = bool(pid) or properties.get("LoadState") == "loaded"
     program = _STARTED_PROGRAM.search(properties.get("ExecStart", ""))
     return {
@@ -89,7 +92,7 @@ def _facts(properties: dict[str, str], asked: Json | None) -> Json:
         else None,
         "argv": argv,
         "environment": _overrides(pid, properties, start),
-        "config": _config(start, asked) if asked and asked.get("project") and exists else None,
+        "config": _config(start, project, (asked or {}).get("program", "")) if project and exists else None,
     }
 
 
@@ -103,14 +106,18 @@ def _overrides(pid: int, properties: dict[str, str], start: Start) -> list[str]:
     return sorted({name for entry in told for name in _OVERRIDE.findall(entry)})
 
 
-def _config(start: Start, asked: Json) -> Json:
+def _config(start: Start, project: str, name: str) -> Json:
     """Return `{"files", "from", "problem"}`: what the unit's program reads, by its words or by oslo.config's search."""
-    program = Program(
-        asked["project"], asked.get("program", ""), start.home, start.directory, start.server, start.environ
-    )
+    program = Program(project, name, start.home, start.directory, start.server, start.environ)
     chosen = config_files.chosen(start.words) and not start.problem
     files = config_files.reading_order(start.words if chosen else (), program)
-    return {"files": files, "from": start.origin if chosen else starts.SEARCH, "problem": start.problem}
+    special = [path for path in files if Path(path).exists() and not Path(path).is_file()]
+    odd = [f"{path} is not a regular file" for path in special if path != os.devnull]
+    return {
+        "files": [path for path in files if path not in special],
+        "from": start.origin if chosen else starts.SEARCH,
+        "problem": start.problem or "; ".join(odd),
+    }
 
 
 def state(unit: str) -> Json:

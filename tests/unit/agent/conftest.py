@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -123,3 +125,26 @@ def systemd(programs: Programs) -> Programs:
     states = '{"a.service": ["active", "enabled"], "b.service": ["inactive", "disabled"]}'
     (programs.directory / "states").write_text(states)
     return programs
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Start a sleeping process with the argv given; returns its PID once it is that program."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*argv: str, program: str = "", **options: Any) -> int:
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+        started.append(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(program.encode())
+        process.stdin.close()
+        process.stdout.readline()
+        return process.pid
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

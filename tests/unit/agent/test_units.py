@@ -1,63 +1,22 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deployer.agent import interpreters, units
+from deployer.agent import units
 from deployer.agent.errors import RefusedError, StepError
 from deployer.agent.kinds import prepare
 from deployer.agent.run import Completed, run
 from deployer.agent.steps import parse
 from tests.unit.agent.client import step
 from tests.unit.agent.conftest import Programs
-
-Daemon = Callable[..., int]
-
-
-def block(unit: str, **more: object) -> str:
-    known: dict[str, object] = {"Id": unit, "Names": unit, "LoadState": "loaded", "ActiveState": "active"}
-    known |= {"UnitFileState": "enabled", "MainPID": 0, "NeedDaemonReload": "no", **more}
-    return "\n".join(f"{key}={value}" for key, value in known.items())
-
-
-def systemd(programs: Programs, *blocks: str, otherwise: str = "") -> None:
-    text = "\n\n".join(blocks)
-    programs.add("systemctl", f"if argv[0] == 'show': print({text!r}); sys.exit(0)\n{otherwise}")
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """Start a sleeping process with the argv given; returns its PID once it is that program."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*argv: str, program: str = "", **options: Any) -> int:
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
-        started.append(process)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(program.encode())
-        process.stdin.close()
-        process.stdout.readline()
-        return process.pid
-
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-SLEEP = "import time; print(flush=True); time.sleep(60)"
+from tests.unit.agent.running import SLEEP, Daemon, block, systemd
 
 
 def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
@@ -96,20 +55,6 @@ def test_a_host_without_systemd_is_refused(programs: Programs) -> None:
         units.facts(["a"])
 
 
-def test_the_interpreter_is_the_venvs_own_python(programs: Programs, daemon: Daemon, tmp_path: Path) -> None:
-    python = tmp_path / "venv" / "bin" / "python3"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(os.path.realpath(sys.executable))
-    program = tmp_path / "nova-conductor"
-    program.write_text(f"#!{python}\n{SLEEP}\n")
-    program.chmod(0o755)
-    pid = daemon(str(program), "--config-file", "/etc/nova/nova.conf")
-    systemd(programs, block("nova.service", MainPID=pid))
-    facts = units.facts(["nova"])["nova"]
-    assert facts["interpreter"] == str(python)
-    assert facts["argv"] == [str(python), str(program), "--config-file", "/etc/nova/nova.conf"]
-
-
 def test_the_start_of_a_process_is_told_in_seconds_since_the_epoch(
     programs: Programs, daemon: Daemon, tmp_path: Path
 ) -> None:
@@ -121,46 +66,6 @@ def test_the_start_of_a_process_is_told_in_seconds_since_the_epoch(
     pid = daemon(str(program))
     systemd(programs, block("nova.service", MainPID=pid))
     assert before - tick <= units.facts(["nova"])["nova"]["started"] <= time.time() + tick
-
-
-def test_a_bare_python_is_found_on_path(programs: Programs, daemon: Daemon) -> None:
-    pid = daemon("python3", "-c", SLEEP, executable=sys.executable)
-    systemd(programs, block("nova.service", MainPID=pid))
-    assert units.facts(["nova"])["nova"]["interpreter"] == shutil.which("python3")
-
-
-def test_a_process_that_rewrote_its_title_is_known_by_its_program(
-    programs: Programs, daemon: Daemon, tmp_path: Path
-) -> None:
-    program = tmp_path / "neutron-server"
-    program.write_text("#!/openstack/venvs/neutron/bin/python3\n")
-    pid = daemon("neutron-server: master process", "-c", SLEEP, executable=sys.executable)
-    started = f"{{ path={program} ; argv[]={program} ; ignore_errors=no }}"
-    systemd(programs, block("neutron.service", MainPID=pid, ExecStart=started))
-    assert units.facts(["neutron"])["neutron"]["interpreter"] == "/openstack/venvs/neutron/bin/python3"
-
-
-def test_a_cotyledon_service_is_read_out_of_its_title(programs: Programs, daemon: Daemon, tmp_path: Path) -> None:
-    program = tmp_path / "ceilometer-agent-notification"
-    program.write_text("#!/openstack/venvs/ceilometer/bin/python3\n")
-    title = f"ceilometer-agent-notification: master process [{program} --config-file=/etc/c.conf]"
-    pid = daemon(title, executable=sys.executable, program=SLEEP)
-    systemd(programs, block("ceilometer.service", MainPID=pid))
-    facts = units.facts(["ceilometer"])["ceilometer"]
-    assert facts["argv"] == [str(program), "--config-file=/etc/c.conf"]
-    assert facts["interpreter"] == "/openstack/venvs/ceilometer/bin/python3"
-
-
-def test_behind_an_init_script_the_process_itself_tells(programs: Programs, daemon: Daemon) -> None:
-    pid = daemon("heat-engine: worker", "-c", SLEEP, executable=os.path.realpath(sys.executable))
-    systemd(programs, block("heat.service", MainPID=pid, ExecStart="{ path=/etc/init.d/x ; argv[]=x }"))
-    assert units.facts(["heat"])["heat"]["interpreter"] == os.path.realpath(sys.executable)
-
-
-def test_a_program_without_python_has_no_interpreter(programs: Programs, daemon: Daemon) -> None:
-    pid = daemon("sh", "-c", "echo; exec sleep 60")
-    systemd(programs, block("a.service", MainPID=pid))
-    assert units.facts(["a"])["a"]["interpreter"] is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -197,23 +102,6 @@ def test_a_rewritten_title_hides_no_variable_that_systemd_sets(programs: Program
         "OS_DEFAULT__TRANSPORT_URL",
         "OS_OSLO_MESSAGING_NOTIFICATIONS__TRANSPORT_URL",
     ]
-
-
-@pytest.mark.parametrize(
-    ("first", "expected"),
-    [
-        (b"#!/usr/bin/python3 -I\n", "/usr/bin/python3"),
-        (b"#! /opt/v/bin/python\n", "/opt/v/bin/python"),
-        (b"#!/usr/bin/env sh\n", shutil.which("sh")),
-        (b"\x7fELF", None),
-        (b"#!\n", None),
-    ],
-)
-def test_a_programs_interpreter_is_on_its_first_line(tmp_path: Path, first: bytes, expected: str | None) -> None:
-    program = tmp_path / "program"
-    program.write_bytes(first)
-    assert interpreters.shebang(str(program)) == expected
-    assert interpreters.shebang(str(tmp_path / "absent")) is None
 
 
 def act(kind: str, unit: str = "a.service", timeout: float = 10) -> bool:
