@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,10 +10,9 @@ import pytest
 
 from deployer.model.catalogue import load_catalogue
 from deployer.model.transports import Transport, resolve
-from tests.lab.conftest import had
 from tests.lab.packages.inside.starts import STARTS
 from tests.lab.packages.sites import CA, HYBRID, NOOP, PASSWORD, REALM, SITES, STANDARD, TLS, edited, site
-from tests.lab.packages.tree import Tree, unpacked
+from tests.lab.packages.tree import Tree
 
 UNPROVEN = {
     "blazar": "Debian 12 has no package of it",
@@ -32,12 +31,6 @@ WRITTEN = ("DEFAULT.transport_url", "DEFAULT.config_file", "oslo_messaging_notif
 
 Answers = Callable[[str], dict[str, dict[str, Any]]]
 """By site, what a project's service read; "shipped" is the file as the package ships it."""
-
-
-@pytest.fixture(scope="session")
-def tree() -> Iterator[Tree]:
-    with had("the packages"), unpacked() as one:
-        yield one
 
 
 @pytest.fixture(scope="session")

@@ -46,10 +46,10 @@ class Tree:
         answers: list[dict[str, Any]] = json.loads(done.stdout)
         return answers
 
-    def version(self, package: str) -> str:
-        """Return the version of an unpacked package."""
+    def versions(self) -> dict[str, str]:
+        """Return the versions of all packages that are here, by name."""
         lines = (self.root / "srv/versions").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(" ")[2] for line in lines if line.partition(" ")[0] == package)
+        return dict(line.split(" ", 1) for line in lines)
 
 
 @contextmanager
