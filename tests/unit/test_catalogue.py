@@ -9,6 +9,8 @@ import pytest
 
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.catalogue import Listener, Project, load_catalogue
+from deployer.model.inventory import load_deployment
+from tests.unit.inventory.inventories import DEFAULTS, HOSTS
 
 WATCHER = """\
 order: 80
@@ -198,6 +200,16 @@ def test_an_operators_file_adds_a_project_in_its_order(tmp_path: Path) -> None:
     catalogue = own(tmp_path, watcher=WATCHER)
     assert list(catalogue)[-3:] == ["watcher", "ceilometer", "aodh"]
     assert catalogue["watcher"].units[0].topics == ("watcher.decision.control",)
+
+
+def test_a_project_of_the_operators_is_deployed_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "projects").mkdir()
+    (tmp_path / "projects" / "watcher.yaml").write_text(WATCHER + "user: decider\n", encoding="utf-8")
+    (tmp_path / "hosts.yaml").write_text(dedent(HOSTS).replace("[nova]", "[nova, watcher]"), encoding="utf-8")
+    (tmp_path / "defaults.yaml").write_text(dedent(DEFAULTS), encoding="utf-8")
+    deployed = {project.name: project for project in load_deployment(tmp_path).projects}
+    assert list(deployed) == ["nova", "watcher"]
+    assert (deployed["watcher"].user, deployed["watcher"].vhost) == ("decider", "watcher")
 
 
 def test_an_operators_file_replaces_the_keys_it_gives_and_no_other(tmp_path: Path) -> None:
