@@ -5,7 +5,7 @@ from __future__ import annotations
 import pwd
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from deployer.agent.run import run
 
 SHOW_ARGS_TIMEOUT = 15.0  # seconds; the script greps in files and prints a line
 PROCESS, UNIT_FILE, INIT_SCRIPT, UWSGI, SEARCH = "process", "unit file", "init script", "uwsgi", "default search"
-APACHE = frozenset(("apache2", "apachectl", "apache2ctl", "httpd"))
+_APACHE = frozenset(("apache2", "apachectl", "apache2ctl", "httpd"))
 INIT_SCRIPTS = "/etc/init.d/"
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ARGV = re.compile(r"path=(\S+) ; argv\[\]=(.*?) ; ignore_errors=", re.DOTALL)
@@ -56,7 +56,7 @@ def of_unit(pid: int, properties: Mapping[str, str], project: str = "") -> Start
     start = Start(words, origin, problem, directory=directory, home=home, environ=environ)
     if words and uwsgi.is_uwsgi(words[0]):
         return _behind_uwsgi(start)
-    if words and Path(words[0]).name in APACHE:
+    if _is_apache(words):
         return _behind_apache(start, project)
     return start
 
@@ -87,7 +87,7 @@ def _words(pid: int, properties: Mapping[str, str], environ: Mapping[str, str]) 
     if started.group(1).startswith(INIT_SCRIPTS):
         return _shown(started.group(1), properties.get("User", ""), environ)
     words = _expanded(started.group(2), environ)
-    if not _is_script(started.group(1)) or config_files.chosen(words):
+    if _is_apache(words) or config_files.chosen(words) or not _is_script(started.group(1)):
         return words, UNIT_FILE, ""
     return [], SEARCH, f"{started.group(1)} is a shell script: what it starts can be told while it runs only"
 
@@ -120,6 +120,10 @@ def _expanded(line: str, environ: Mapping[str, str]) -> list[str]:
         several = _WORDS.fullmatch(word)
         found += environ.get(several.group(1), "").split() if several else [_VARIABLE.sub(value, word)]
     return found
+
+
+def _is_apache(words: Sequence[str]) -> bool:
+    return bool(words) and Path(words[0]).name in _APACHE
 
 
 def _is_script(program: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -184,19 +185,11 @@ def test_debians_uwsgi_services_are_told_by_their_pyargv(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_an_init_script_runs_as_the_units_user(
-    programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    directory = Path("/tmp") / f"hybridmsg-{os.getpid()}"
-    directory.mkdir()
-    try:
-        script = init_script(directory, monkeypatch)
+def test_an_init_script_runs_as_the_units_user(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is root's alone
+        script = init_script(Path(name), monkeypatch)
         assert told(programs, 0, f"{script} systemd-start", User="daemon")["from"] == "init script"
-        assert (directory / "who").read_text() == "daemon\n"
-    finally:
-        for path in directory.iterdir():
-            path.unlink()
-        directory.rmdir()
+        assert Path(name, "who").read_text() == "daemon\n"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +219,12 @@ def test_apaches_own_words_are_not_the_programs(programs: Programs, daemon: Daem
     systemd(programs, block("apache2.service", MainPID=pid))
     found = units.facts({"apache2": {"project": "cinder", "program": "cinder-api"}})["apache2"]["config"]
     assert found == {"files": [], "from": "default search", "problem": ""}
+
+
+def test_a_stopped_apache_is_started_by_a_script_that_is_known(programs: Programs, tmp_path: Path, etc: Path) -> None:
+    script = tmp_path / "apachectl"
+    script.write_text("#!/bin/sh\n")
+    assert told(programs, 0, f"{script} start")["problem"] == ""
 
 
 def test_a_uwsgi_that_cannot_be_understood_is_named(programs: Programs, daemon: Daemon) -> None:
