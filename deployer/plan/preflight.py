@@ -132,6 +132,11 @@ def _of_plan(problem: str, host: str, hosts: Collection[str]) -> Finding:
     return Finding(host if known else "", "plan", "failed", problem.removeprefix(f"{host}: ") if known else problem)
 
 
+def warning_findings(plan: Plan) -> list[Finding]:
+    """Return what the plan has to tell."""
+    return [Finding("", "plan", "told", text) for text in plan.warnings]
+
+
 def driver_findings(plan: Plan) -> list[Finding]:
     """Return, for each host whose RPC moves to routers, whether its services can load the driver."""
     found: dict[str, Finding] = {}

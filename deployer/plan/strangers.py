@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deployer.errors import ConfigurationError, Finding
@@ -27,34 +27,45 @@ _VENV = re.compile(r"/openstack/venvs/")
 
 
 def rogue_connections(deployment: Deployment, examined: Examined) -> list[Finding]:
-    """Return a finding for each peer on a bus that a project leaves which has no address of any inventory host.
+    """Return a finding for each peer on a bus that a project leaves which the run would leave behind there.
 
-    It would stay behind, and recreate queues there. The bus is looked at where the deployment's brokers serve it.
+    It belongs to no host of the inventory, or to one that is out of reach, and would recreate queues. The bus is looked
+    at where the deployment's brokers serve it.
     """
-    leaving: dict[str, list[str]] = {}
-    for project in deployment.projects:
-        for vhost in _vhosts_left(deployment, project, examined):
-            leaving.setdefault(vhost, []).append(project.name)
     known = _addresses(deployment, examined)
-    found: dict[tuple[str, str], set[str]] = {}
-    for connection in _connections(deployment, examined):
-        peer = _plain(connection["peer_host"])
-        if connection["vhost"] in leaving and peer not in known and not _is_loopback(peer):
-            found.setdefault((peer, connection["vhost"]), set()).add(connection["user"])
-    return [_rogue(peer, vhost, sorted(users), leaving[vhost]) for (peer, vhost), users in sorted(found.items())]
+    lost = {_plain(one.address): one.name for one in deployment.hosts.values() if one.name not in examined}
+    found: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+    for project in deployment.projects:
+        for connection in _on_buses(deployment, _buses_left(deployment, project, examined), examined):
+            peer = _plain(connection["peer_host"])
+            if peer not in known and not _is_loopback(peer):
+                users, projects = found.setdefault((peer, connection["vhost"]), (set(), set()))
+                users.add(connection["user"])
+                projects.add(project.name)
+    return [
+        _alive(lost[peer], f"vhost {vhost} as {_names(who)}")
+        if peer in lost
+        else _rogue(peer, f"vhost {vhost} as {_names(who)}", _names(left))
+        for (peer, vhost), (who, left) in sorted(found.items())
+    ]
 
 
-def _rogue(peer: str, vhost: str, users: list[str], projects: list[str]) -> Finding:
+def _rogue(peer: str, where: str, projects: str) -> Finding:
     detail = (
-        f"{peer} is connected to vhost {vhost} as {', '.join(users)} and is no host of the inventory: "
-        f"it would stay behind when {', '.join(projects)} leaves"
+        f"{peer} is connected to {where} and is no host of the inventory: it would stay behind when {projects} leaves"
     )
-    remedy = f"Add the host, stop what runs there, or waive {peer} when it is no service of {', '.join(projects)}"
+    remedy = f"Add the host, stop what runs there, or waive {peer} when it is no service of {projects}"
     return Finding("", "stranger", "failed", detail, remedy, waiver=peer)
 
 
-def _vhosts_left(deployment: Deployment, project: ProjectDeployment, examined: Examined) -> set[str]:
-    return {bus.vhost for bus in _buses_left(deployment, project, examined) if bus.is_brokers(deployment)}
+def _alive(host: str, where: str) -> Finding:
+    detail = f"is out of reach, and connected to {where}: its services run, and would stay behind"
+    remedy = "Mend the way to it, or stop it. Where it died just now, its broker knows in a minute"
+    return Finding(host, "stranger", "failed", detail, remedy)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _buses_left(deployment: Deployment, project: ProjectDeployment, examined: Examined) -> list[RpcBus]:
@@ -72,16 +83,22 @@ def _buses(one: Examination, project: ProjectDeployment) -> list[RpcBus]:
         return []  # a file that cannot be read is for the plan to name
 
 
-def _connections(deployment: Deployment, examined: Examined) -> list[dict[str, Any]]:
-    brokers = [examined[host.name].facts.rabbitmq or {} for host in deployment.rabbitmq if host.name in examined]
-    return [connection for broker in brokers for connection in broker.get("connections", [])]
+def _on_buses(deployment: Deployment, buses: Iterable[RpcBus], examined: Examined) -> list[dict[str, Any]]:
+    """Return the connections to these buses, as far as clusters of the deployment serve them."""
+    vhosts: dict[str, set[str]] = {}
+    for bus in buses:
+        serving = filter(None, map(deployment.cluster_of, bus.served_by(deployment) if bus.driver == "rabbit" else ()))
+        for broker in {broker.name for cluster in serving for broker in cluster.hosts}:
+            vhosts.setdefault(broker, set()).add(bus.vhost)
+    told = ((vhosts[name], examined[name].facts.rabbitmq or {}) for name in vhosts if name in examined)
+    return [seen for own, broker in told for seen in broker.get("connections", []) if seen["vhost"] in own]
 
 
 def _addresses(deployment: Deployment, examined: Examined) -> set[str]:
-    """Return all by which the inventory's hosts are known: a broker may tell names (reverse_dns_lookups)."""
-    found = {_plain(name) for host in deployment.hosts.values() for name in (host.name, host.address)}
-    for one in examined.values():
-        found |= {_plain(name) for name in (*one.addresses, one.facts.hostname)}
+    """Return all by which the hosts that were looked at are known: a broker may tell names (reverse_dns_lookups)."""
+    found: set[str] = set()
+    for name, one in examined.items():
+        found |= set(map(_plain, (name, deployment.hosts[name].address, one.facts.hostname, *one.addresses)))
     return found
 
 

@@ -23,6 +23,7 @@ from deployer.plan.preflight import (
     unmoved_findings,
     version_findings,
     waive,
+    warning_findings,
 )
 from deployer.plan.strangers import rogue_connections, unknown_units
 from deployer.rollout.fleet import Fleet
@@ -74,9 +75,14 @@ def examine(fleet: Fleet, store: RunStore, lost: Mapping[str, HybridmsgError]) -
     if all(name in examined for name in fleet.deployment.hosts):
         plan, obstacles = _plan(fleet)
         findings += obstacles
-    findings += _buses(fleet, examined, plan, errors)
+    findings += [
+        *login_findings(deployment, examined, plan, errors),
+        *rogue_connections(deployment, examined),
+        *unknown_units(deployment, examined, load_catalogue(deployment.directory / "projects")),
+    ]
     if plan is not None:
-        findings += [*driver_findings(plan), *_flapping(plan, store)]
+        findings += [*warning_findings(plan), *driver_findings(plan)]
+        findings += [*_mesh(fleet, examined, plan), *_flapping(plan, store)]
     return Preflight(waive(findings, deployment.waive), plan)
 
 
@@ -116,21 +122,10 @@ def _plan(fleet: Fleet) -> tuple[Plan | None, list[Finding]]:
         return None, [_unread(name, error) for name, error in failed.errors.items()]
 
 
-def _buses(
-    fleet: Fleet, examined: Mapping[str, Examination], plan: Plan | None, lost: Mapping[str, HybridmsgError]
-) -> list[Finding]:
-    deployment = fleet.deployment
-    catalogue = load_catalogue(deployment.directory / "projects")
-    found = [
-        *login_findings(deployment, examined, plan, lost),
-        *rogue_connections(deployment, examined),
-        *unknown_units(deployment, examined, catalogue),
-    ]
-    if plan is not None and deployment.qdrouterd:
-        changing = changing_backends(plan)
-        settled = not any(host.name in changing for host in deployment.qdrouterd)
-        found += mesh_findings(deployment, examined, ask_fanout(fleet) if settled else None)
-    return found
+def _mesh(fleet: Fleet, examined: Mapping[str, Examination], plan: Plan) -> list[Finding]:
+    routers, changing = fleet.deployment.qdrouterd, changing_backends(plan)
+    settled = bool(routers) and not any(host.name in changing for host in routers)
+    return mesh_findings(fleet.deployment, examined, ask_fanout(fleet) if settled else None)
 
 
 def _flapping(plan: Plan, store: RunStore) -> Iterable[Finding]:
