@@ -138,6 +138,8 @@ def _setup_first(deployment: Deployment, cluster: RabbitCluster) -> list[Host]:
     """Return the hosts, first those that a bus is to be set up on: a new cluster is gathered around the first."""
     buses = [resolve(deployment, project) for project in deployment.projects]
     setup = {bus.setup_host for both in buses for bus in (both.rpc, both.notify) if bus.group == cluster.group}
+    # The group's first host is nobody's choice: it is what a bus has that names none.
+    setup -= {cluster.hosts[0].name}
     return sorted(cluster.hosts, key=lambda host: host.name not in setup)
 
 

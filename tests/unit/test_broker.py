@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -197,3 +198,13 @@ def test_no_text_shows_a_password() -> None:
     conflicts = compare(WANTED, exported(users=[user("nova", "another")])).conflicts
 
     assert PASSWORD not in f"{WANTED!r} {changes!r} {changes.describe()} {conflicts}"
+
+
+def test_projects_that_share_vhost_and_user_need_them_once() -> None:
+    of = deployment("nova", "cinder")
+    of = replace(of, projects=tuple(replace(one, vhost="/shared", user="stack") for one in of.projects))
+    needed = wanted(of, "3.10.8")
+
+    assert (needed.vhosts, list(needed.users), len(needed.permissions)) == (("/shared",), ["stack"], 1)
+    assert [(one["vhost"], one["name"]) for one in needed.policies] == [("/shared", "ttl")]
+    assert compare(needed, {}).conflicts == ()

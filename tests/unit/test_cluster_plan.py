@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deployer.errors import ConfigurationError
-from deployer.model.deployment import BrokerSettings, Deployment
+from deployer.model.deployment import BrokerSettings, Deployment, Host, Policy, RabbitCluster, Sourced
 from deployer.model.secrets import Secret
 from deployer.plan.broker import compare
 from deployer.plan.broker_definitions import definitions
@@ -324,3 +324,58 @@ def test_no_plan_shows_a_secret() -> None:
 
     for secret in (FRESH.reveal(), base64.b64encode(FRESH.reveal().encode()).decode(), "password_hash"):
         assert secret not in shown
+
+
+NOTIFY = Host("msg9", "10.0.9.9", 22, "root", ("rabbitmq_notify",))
+TWO = dataclasses.replace(
+    site(nodes=1),
+    clusters=(*site(nodes=1).clusters, RabbitCluster("rabbitmq_notify", (NOTIFY,))),
+    projects=deployment("nova", "glance").projects,
+    variables={
+        "oslomsg_notify_host_group": Sourced("rabbitmq_notify", "defaults.yaml:7"),
+        "glance_oslomsg_notify_transport": Sourced("none", "defaults.yaml:8"),
+        "nova_oslomsg_notify_vhost": Sourced("/notes", "defaults.yaml:9"),
+        "oslomsg_notify_policies": Sourced((Policy("short", ".*", {"message-ttl": 1}),), "defaults.yaml:10"),
+    },
+)
+
+
+def test_two_clusters_never_join_and_each_has_its_own_definitions() -> None:
+    found = plan_brokers(TWO, {"msg1": broker("msg1"), "msg9": broker("msg9")})
+    assert {wave.scope: list(wave.intents) for wave in found.waves} == {
+        "backend:rabbitmq": ["msg1"],
+        "backend:rabbitmq_notify": ["msg9"],
+    }
+    assert not [
+        intent for wave in found.waves for own in wave.intents.values() for intent in own if "join" in intent.kind
+    ]
+    assert found.definitions == (
+        "rabbitmq: add vhost /nova",
+        "rabbitmq: add vhost /glance",
+        "rabbitmq: add user nova",
+        "rabbitmq: add user glance",
+        "rabbitmq: let user nova use vhost /nova",
+        "rabbitmq: let user glance use vhost /glance",
+        "rabbitmq: add policy ttl to vhost /nova",
+        "rabbitmq: add policy ttl to vhost /glance",
+        "rabbitmq_notify: add vhost /notes",
+        "rabbitmq_notify: add user nova",
+        "rabbitmq_notify: let user nova use vhost /notes",
+        "rabbitmq_notify: add policy short to vhost /notes",
+    )
+
+
+def test_the_obstacles_of_both_clusters_are_told_at_once() -> None:
+    taken = {"users": [{"name": "nova", "password_hash": "AAAAAAAA"}]}
+    both = {name: broker(name, definitions=taken, empty=False) for name in ("msg1", "msg9")}
+    with pytest.raises(ConfigurationError) as caught:
+        plan_brokers(TWO, both)
+    assert [mistake.file for mistake in caught.value.mistakes] == [
+        "RabbitMQ cluster rabbitmq",
+        "RabbitMQ cluster rabbitmq_notify",
+    ]
+
+
+def test_a_new_cluster_is_gathered_around_the_setup_host() -> None:
+    of = dataclasses.replace(SITE, variables={"nova_oslomsg_rpc_setup_host": Sourced("msg2", "defaults.yaml:7")})
+    assert plan_brokers(of, {name: bare(name) for name in ALL}).clusters["rabbitmq"].seed == "msg2"

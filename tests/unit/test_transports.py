@@ -20,6 +20,7 @@ from deployer.model.deployment import (
     RabbitCluster,
     RouterSettings,
     ServerTls,
+    Sourced,
 )
 from deployer.model.secrets import Secret
 from deployer.model.transports import Transport, rabbit_password, resolve
@@ -145,3 +146,71 @@ def test_only_a_slash_makes_the_brokers_password_differ_from_the_secret() -> Non
 def test_a_transport_shows_no_password() -> None:
     transport = rpc(deployment("msg1"))
     assert "correct" not in f"{transport!r}{transport}{transport.url()!r}"
+
+
+TLS = ServerTls("/r/cert.pem", "/r/key.pem", "/r/ca.pem")
+USERS = ["nova", "nova@cloud", "a:b", "n/o,v#a?", "no va$x%41"]
+VHOSTS = ["nova", "/nova", "/", "a b", "x?y#z%41$q", "//deep/er"]
+
+
+def oslo(url: Secret) -> OsloURL:
+    """The URL as a service reads it: from its file, through oslo.config, which expands $."""
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    OsloURL(conf)  # registers the option
+    conf.set_override("transport_url", url.reveal())
+    return OsloURL.parse(conf)
+
+
+@pytest.mark.parametrize("vhost", VHOSTS)
+@pytest.mark.parametrize("user", USERS)
+def test_both_buses_are_read_back_as_they_were_meant(user: str, vhost: str) -> None:
+    of = hybrid("10.0.0.31", "fd00::3", password="a/b#c?d,e$f%20@:")
+    project = replace(of.projects[0], user=user, vhost=vhost)
+    for bus, hosts in zip(
+        (resolve(of, project).rpc, resolve(of, project).notify), (["10.0.0.31", "fd00::3"], ["10.0.0.1"]), strict=True
+    ):
+        found = oslo(bus.url())
+        assert (found.transport, found.virtual_host) == (bus.driver, vhost)
+        assert [(one.hostname, one.port, one.username, one.password) for one in found.hosts] == [
+            (host, bus.port, user, bus.password.reveal()) for host in hosts
+        ]
+
+
+def test_a_brokers_tls_is_asked_for_in_the_query_alone() -> None:
+    of = deployment("10.0.0.1")
+    found = oslo(rpc(replace(of, broker=BrokerSettings(port=5671, tls=TLS))).url())
+    assert found.query == {"ssl": "1", "ssl_version": "TLSv1_2", "ssl_ca_file": "/r/ca.pem"}
+    assert [host.port for host in found.hosts] == [5671]
+
+
+def test_without_a_protocol_python_negotiates_one() -> None:
+    bus = replace(rpc(deployment("10.0.0.1")), tls=True, ca="/etc/ssl/ca.pem")
+    assert oslo(bus.url()).query == {"ssl": "1", "ssl_ca_file": "/etc/ssl/ca.pem"}
+
+
+def test_the_realm_is_no_part_of_the_url() -> None:
+    bus = rpc(hybrid("10.0.0.31"))
+    assert bus.realm == "openstack"
+    assert "openstack" not in bus.url().reveal()
+
+
+def test_two_clusters_have_a_bus_each() -> None:
+    second = Host("msg9", "10.0.9.9", 22, "deploy", ("rabbitmq_notify",))
+    of = deployment("10.0.0.1")
+    of = replace(
+        of,
+        clusters=(*of.clusters, RabbitCluster("rabbitmq_notify", (second,))),
+        variables={"oslomsg_notify_host_group": Sourced("rabbitmq_notify", "defaults.yaml:7")},
+    )
+    found = resolve(of, of.projects[0])
+    assert [(bus.group, bus.hosts, bus.setup_host) for bus in (found.rpc, found.notify)] == [
+        ("rabbitmq", ("10.0.0.1",), "msg0"),
+        ("rabbitmq_notify", ("10.0.9.9",), "msg9"),
+    ]
+
+
+def test_a_deployment_goes_on_without_a_host_that_is_down() -> None:
+    of = deployment("10.0.0.1")
+    assert (of.without("ctl1").projects, "ctl1" in of.without("ctl1").hosts) == ((), False)
+    assert of.without("other").projects == of.projects
