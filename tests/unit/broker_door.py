@@ -14,7 +14,7 @@ START = bytes.fromhex((Path(__file__).parent / "data" / "rabbitmq-connection-sta
 TUNE = bytes.fromhex("0100000000000c000a001e07ff00020000003cce")
 OPEN_OK = bytes.fromhex("01000000000005000a002900ce")
 REFUSED = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
-USERS = {"nova": "n%2Fova", "glance": "gl$ance"}
+USERS = {"nova": "nova%2Fpassword", "glance": "gl$ance"}
 VHOSTS = {"nova": {"nova"}, "/": {"nova", "glance"}}
 """The users of each vhost."""
 

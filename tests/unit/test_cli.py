@@ -14,9 +14,10 @@ import pytest
 
 from deployer.cli.main import run
 from deployer.errors import Interrupted
+from deployer.model.deployment import Deployment
 
 PROGRAM = [sys.executable, "-c", "from deployer.cli.main import main; main()"]
-VERBS = ("plan", "migrate", "verify", "status", "rollback")
+VERBS = ("preflight", "plan", "migrate", "verify", "status", "rollback")
 ROOT = Path(__file__).parents[2]
 
 Inventory = Callable[[str], Path]
@@ -98,8 +99,12 @@ def test_the_help_names_every_exit_code_and_every_verb(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("plan", ["Exits 0", "2 when changes are pending", "Changes nothing"]),
-        ("migrate", ["--dry-run", "--diff", "--purge-leftovers", "--remove-backends", "goes back", "Ctrl-C"]),
+        ("preflight", ["Exits 3", "4 when that is hosts out of reach only", "Changes nothing", "--waive"]),
+        ("plan", ["Exits 0", "2 when changes are pending", "Changes nothing", "--waive"]),
+        (
+            "migrate",
+            ["--dry-run", "--diff", "--waive", "--purge-leftovers", "--remove-backends", "goes back", "Ctrl-C"],
+        ),
         ("verify", ["Exits 3", "over the wire"]),
         ("status", ["Changes nothing"]),
         ("rollback", ["--force", "--purge-leftovers", "--remove-backends", "Exits 6", "byte for byte"]),
@@ -195,6 +200,25 @@ def test_what_is_destroyed_on_the_way_is_what_was_asked_for(
     assert {name for name, wanted in asked.items() if wanted} == set(given)
 
 
+@pytest.mark.parametrize("verb", ["preflight", "plan", "migrate"])
+def test_what_is_waived_comes_from_the_inventory_and_the_command_line(
+    verb: str, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waived: list[tuple[str, ...]] = []
+
+    def asked(deployment: Deployment, *_words: object, **_options: object) -> None:
+        waived.append(deployment.waive)
+        raise Interrupted
+
+    for place in ("preflight.preflight", "preflight.read_plan", "migrate.migrate"):
+        monkeypatch.setattr(f"deployer.rollout.{place}", asked)
+    directory = inventory(away(1))
+    with (directory / "defaults.yaml").open("a") as defaults:
+        defaults.write("data: {hybridmsg: {waive: [cmp7]}}\n")
+    assert run(words(verb, directory, "--waive", "cmp8", "--waive", "10.0.0.9")) == 130
+    assert waived == [("cmp7", "cmp8", "10.0.0.9")]
+
+
 # A host that does not answer: the only hosts there are without a lab.
 
 
@@ -213,7 +237,7 @@ def words(verb: str, directory: Path, *more: str) -> list[str]:
     return [verb, "-i", str(directory), "--state-dir", str(directory.parent / "state"), *more]
 
 
-@pytest.mark.parametrize("verb", ["plan", "migrate", "verify", "status"])
+@pytest.mark.parametrize("verb", ["preflight", "plan", "migrate", "verify", "status"])
 def test_an_unreachable_host_ends_with_4_and_is_named(
     verb: str, inventory: Inventory, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,7 +247,7 @@ def test_an_unreachable_host_ends_with_4_and_is_named(
     assert "\x1b" not in said.out + said.err, "no terminal, no escape codes"
 
 
-@pytest.mark.parametrize("verb", ["plan", "migrate", "verify", "status"])
+@pytest.mark.parametrize("verb", ["preflight", "plan", "migrate", "verify", "status"])
 def test_stdout_is_one_json_document_whatever_happens(
     verb: str, inventory: Inventory, capsys: pytest.CaptureFixture[str]
 ) -> None:

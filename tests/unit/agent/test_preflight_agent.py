@@ -37,7 +37,7 @@ def try_all(*logins: dict[str, Any], timeout: float = 5) -> dict[str, Any]:
 
 
 def test_users_are_let_in_by_broker_and_router(broker: BrokerDoor, router: Door) -> None:
-    first = asked("1", "rabbit", broker.port, "nova", "n%2Fova", vhost="nova")
+    first = asked("1", "rabbit", broker.port, "nova", "nova%2Fpassword", vhost="nova")
     second = asked("2", "amqp", router.port, "nova", USERS["nova@openstack"], realm="openstack")
     assert try_all(first, second) == {"1": None, "2": None}
 
@@ -50,7 +50,7 @@ def test_a_user_who_is_refused_is_told_from_a_peer_that_cannot_be_had(broker: Br
         found = try_all(
             asked("1", "rabbit", broker.port, "nova", "wrong", vhost="nova"),
             asked("2", "amqp", router.port, "nova", "wrong", realm="openstack"),
-            asked("3", "rabbit", closed, "nova", "n%2Fova", vhost="nova"),
+            asked("3", "rabbit", closed, "nova", "nova%2Fpassword", vhost="nova"),
         )
     assert {name: one["reached"] for name, one in found.items()} == {"1": True, "2": True, "3": False}
     assert found["3"]["problem"] == f"127.0.0.1:{closed} is not listening"
@@ -59,7 +59,7 @@ def test_a_user_who_is_refused_is_told_from_a_peer_that_cannot_be_had(broker: Br
 def test_one_refused_user_does_not_keep_the_next_from_being_tried(broker: BrokerDoor) -> None:
     found = try_all(
         asked("1", "rabbit", broker.port, "nova", "wrong", vhost="nova"),
-        asked("2", "rabbit", broker.port, "nova", "n%2Fova", vhost="nova"),
+        asked("2", "rabbit", broker.port, "nova", "nova%2Fpassword", vhost="nova"),
     )
     assert found["2"] is None
 
@@ -82,7 +82,7 @@ def test_one_exchange_tells_facts_state_and_logins(
 ) -> None:
     programs.add("systemctl")
     facts = {"files": {"/etc/hostname": None}, "units": [], "packages": [], "libraries": False, "rabbitmq": False}
-    login = asked("1", "rabbit", broker.port, "nova", "n%2Fova", vhost="nova")
+    login = asked("1", "rabbit", broker.port, "nova", "nova%2Fpassword", vhost="nova")
     answer = agents().ask("preflight", facts=facts, router=None, logins=[login], timeout=5)
     assert answer["logins"] == {"1": None}
     assert answer["facts"]["files"]["/etc/hostname"]["exists"]
