@@ -16,17 +16,18 @@ def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts
     """Return the `facts` arguments for one host; content already `seen`, by host, does not travel again."""
     known = {path: fact.sha256 for path, fact in seen[host.name].files.items()} if host.name in seen else {}
     projects = [project for project in deployment.projects if host in project.hosts]
-    units = {name for project in projects for unit in project.project.units for name in unit.names}
     files = {path for project in projects for path in project.project.files}
+    units = {name: asked for project in projects for name, asked in _programs(project).items()}
     cluster = deployment.cluster_of(host)
     if cluster:
-        units.add(UNIT)
+        units[UNIT] = {}
         files |= {CONF, COOKIE}
     if host in deployment.qdrouterd:
-        units.add(ROUTER_UNIT)
+        units[ROUTER_UNIT] = {}
         files |= set(ROUTER_FILES)
-    asked = query(files, units)
-    asked["files"] |= {path: known.get(path) for path in files}
+    # What units read beside these only the host knows, which adds it; once read, that does not travel again either.
+    asked = query(files | known.keys(), ()) | {"units": units}
+    asked["files"] |= known
     # Only the amqp driver needs more than a service brings with it.
     asked["libraries"] = bool(deployment.qdrouterd and projects)
     if cluster:

@@ -11,7 +11,7 @@ from deployer.model.secrets import Secret
 from deployer.model.transports import resolve
 from deployer.plan.cell_moves import CELL0, CellMoves, cells_request, cells_witness, plan_cells
 from deployer.plan.cells import CellMapping
-from deployer.plan.observed import HostFacts
+from deployer.plan.observed import ConfigSource, HostFacts
 from tests.unit.plan import cloud
 from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, NOVA, RTR1, RTR2
 
@@ -156,6 +156,21 @@ def test_mappings_are_read_as_the_unit_reads_its_configuration() -> None:
         "config_files": ["/a.conf"],
         "config_dirs": ["/d"],
     }
+
+
+def test_mappings_are_read_by_a_unit_whose_files_name_the_database_and_with_these_files() -> None:
+    late = "/etc/nova/api-db.conf"
+    units = [
+        cloud.unit("nova-conductor", config=ConfigSource((NOVA,), "process")),
+        cloud.unit("nova-api", config=ConfigSource((late, NOVA), "process")),
+    ]
+    database = "[api_database]\nconnection = mysql://nova:canary@$my_ip/nova_api\n"
+    conf = f"[DEFAULT]\ntransport_url = {OLD}\n"
+    facts = {"ctl1": cloud.host("ctl1", {NOVA: conf, late: database}, units), "ctl2": ctl("ctl2", conf)}
+    witness = cells_witness(RABBIT.projects[0], facts)
+    assert witness is not None
+    assert witness.unit.name == "nova-api"
+    assert cells_request(RABBIT.projects[0], witness)["config_files"] == [late, NOVA]
 
 
 def test_a_mapping_comes_from_the_agents_answer_and_shows_no_password() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from deployer.model.catalogue import Listener
 from deployer.model.secrets import Secret
 from deployer.model.transports import Transport
 from deployer.plan.checks import (
@@ -17,6 +19,7 @@ from deployer.plan.checks import (
     witnesses,
 )
 from deployer.plan.expected import RpcServer
+from deployer.plan.observed import ConfigSource
 from tests.unit.plan.cloud import CTL1, TEL1, host, project, unit
 
 NOVA = project("nova", CTL1)
@@ -78,6 +81,13 @@ def test_the_files_are_read_in_the_order_of_the_command_line() -> None:
     argv = ("nova-conductor", "--config-file", "/first", "--config-file=/second")
     asked = request(Witness("ctl1", unit("nova-conductor", argv=argv)))["request"]
     assert asked["config_files"] == ["/first", "/second"]
+
+
+def test_what_the_agent_found_out_of_the_units_start_comes_before_its_words() -> None:
+    argv = ("nova-conductor", "--config-file", "/etc/nova/a.conf", "--config-dir", "/d")
+    source = ConfigSource(("/d/x.conf", "/etc/nova/a.conf"), "process")
+    asked = request(Witness("ctl1", unit("nova-conductor", argv=argv, config=source)))["request"]
+    assert (asked["config_files"], asked["config_dirs"]) == (["/d/x.conf", "/etc/nova/a.conf"], [])
 
 
 def test_a_unit_that_names_no_file_reads_the_projects() -> None:
@@ -166,6 +176,17 @@ def test_a_queue_left_behind_is_said() -> None:
     [found] = read_answer(NOVA, WITNESS, {"targets": [], "notify": notify(queue_deleted=False)}, None)
     assert found.ok
     assert found.detail.endswith("could not be deleted")
+
+
+def test_a_listener_of_several_topics_must_consume_each() -> None:
+    base = project("ceilometer", TEL1)
+    listener = Listener(own=True, topics=("alarming", "alarm.all"))
+    one = replace(base, project=base.project.model_copy(update={"listener": listener}))
+    consumers = [{"vhost": "aodh", "queue": "alarming.sample"}, {"vhost": "nova", "queue": "alarm.all.sample"}]
+    assert [(check.target, check.ok) for check in listener_checks(one, {"aodh": "aodh"}, consumers)] == [
+        ("alarming.* of aodh", True),
+        ("alarm.all.* of aodh", False),
+    ]
 
 
 def test_a_listener_must_be_attached_in_the_vhost_of_each_project_that_notifies() -> None:

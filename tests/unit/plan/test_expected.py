@@ -36,6 +36,13 @@ def test_the_host_option_names_the_server() -> None:
     assert [one.address for one in servers("[DEFAULT]\nhost = cell-7\n", "nova-conductor")] == ["conductor@cell-7"]
 
 
+def test_each_unit_has_the_name_that_its_own_files_say() -> None:
+    facts = host("ctl1", {}, [unit("nova-conductor"), unit("nova-compute")])
+    configs = {"nova-conductor": ini("[DEFAULT]\n"), "nova-compute": ini("[DEFAULT]\nhost = cell-7\n")}
+    found = servers_on(NOVA_ON_CTL1, facts, configs)
+    assert [one.address for one in found] == ["conductor@ctl1", "compute@cell-7"]
+
+
 @pytest.mark.parametrize("active", ["inactive", "failed", "deactivating"])
 def test_what_does_not_run_need_not_answer(active: str) -> None:
     assert servers("[DEFAULT]\n", "nova-conductor", active=active) == []

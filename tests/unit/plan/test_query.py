@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployer.plan.cluster_member import CONF, COOKIE
-from deployer.plan.observed import HostFacts
+from deployer.plan.observed import ConfigSource, HostFacts
 from deployer.plan.query import facts_query, query
 from tests.unit.plan.cloud import CTL1, GLANCE, MSG1, NOVA, RTR1, deployment, host, libraries, project
 
@@ -102,3 +102,34 @@ def test_an_absent_file_must_still_be_absent_when_it_is_written() -> None:
     fact = HostFacts.of("ctl1", answer({NOVA: {"exists": False}}), {}).files[NOVA]
     assert fact.preimage() == {"sha256": None}
     assert fact.content is None
+
+
+def test_each_unit_is_asked_for_with_the_names_by_which_oslo_config_finds_its_files() -> None:
+    site = deployment(project("nova", CTL1), project("ceilometer", CTL1), project("ironic_inspector", CTL1))
+    units = facts_query(site, CTL1, {})["units"]
+    assert units["openstack-nova-conductor"] == {"project": "nova", "program": "nova-conductor"}
+    assert units["ceilometer-agent-central"] == {"project": "ceilometer", "program": "ceilometer-polling"}
+    assert {units[name]["project"] for name in site.projects[2].project.units[0].names} == {"ironic-inspector"}
+
+
+def test_a_file_that_only_a_units_start_names_does_not_travel_twice_either() -> None:
+    late = "/etc/nova/nova.conf.d/late.conf"
+    before = host("ctl1", {NOVA: "[DEFAULT]\n", GLANCE: None, late: "[DEFAULT]\n"})
+    assert facts_query(SITE, CTL1, {"ctl1": before})["files"][late] == before.files[late].sha256
+
+
+def test_a_unit_tells_what_it_reads_where_that_was_asked_for() -> None:
+    told = {"files": [NOVA], "from": "default search", "problem": "no start was found"}
+    units = {"asked": {**UNIT, "libraries": None, "config": told}, "not asked": {**UNIT, "libraries": None}}
+    found = HostFacts.of("ctl1", {**answer({}), "units": units}, {}).units
+    assert found["asked"].config == ConfigSource((NOVA,), "default search", "no start was found")
+    assert found["not asked"].config is None
+
+
+def test_a_file_with_several_names_goes_by_its_own() -> None:
+    link, other, real = "/etc/nova/link.conf", "/etc/nova/a.conf", "/srv/nova.conf"
+    known = {"abc": b"[DEFAULT]\n"}
+    raw = {path: {**RAW, "real": real} for path in (link, other)}
+    assert HostFacts.of("ctl1", answer(raw), known).same_file(link) == other
+    assert HostFacts.of("ctl1", answer({**raw, real: {**RAW, "real": real}}), known).same_file(link) == real
+    assert HostFacts.of("ctl1", answer({NOVA: {"exists": False}}), known).same_file(NOVA) == NOVA
