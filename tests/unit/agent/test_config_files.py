@@ -14,7 +14,7 @@ from oslo_config import cfg
 from deployer.agent import config_files
 from deployer.agent.config_files import Program, reading_order
 
-HOME, ETC, SHARE, SNAP, COMMON, WORK = "home", "etc", "share", "snap", "common", "work"
+HOME, ETC, SHARE, SNAP, COMMON, WORK = "home", "etc", "share", "snap", "common", "cwd"
 SEARCHED = [f"{HOME}/.nova", HOME, f"{ETC}/nova", ETC, f"{COMMON}/etc/nova", f"{SNAP}/etc/nova"]
 DEFAULTS = [f"{at}/{name}.conf" for at in SEARCHED for name in ("nova", "nova-api")]
 IN_DIRECTORIES = [
@@ -25,16 +25,16 @@ IN_DIRECTORIES = [
 ]
 NAMED = [f"{WORK}/x.conf", f"{HOME}/y.conf", f"{WORK}/d/10.conf", f"{WORK}/d/9.conf", f"{HOME}/e/z.conf"]
 ARGUMENTS = [
-    ["--config-file", "{root}/work/x.conf"],
-    ["--config-file={root}/work/../home/y.conf"],
+    ["--config-file", "{root}/cwd/x.conf"],
+    ["--config-file={root}/cwd/../home/y.conf"],
     ["--config-file", "x.conf"],
     ["--config-file=~/y.conf"],
-    ["--config-fi", "{root}/work/x.conf"],
-    ["--config-dir", "{root}/work/d"],
-    ["--config-dir={root}/work/d"],
+    ["--config-fi", "{root}/cwd/x.conf"],
+    ["--config-dir", "{root}/cwd/d"],
+    ["--config-dir={root}/cwd/d"],
     ["--config-dir", "d"],
     ["--config-dir=~/e"],
-    ["--config-d={root}/work/d"],
+    ["--config-d={root}/cwd/d"],
     ["--debug"],
 ]
 
@@ -116,8 +116,8 @@ def test_the_directories_searched_are_oslo_configs(monkeypatch: pytest.MonkeyPat
 
 def test_the_default_directory_is_read_before_named_files(root: Path) -> None:
     put(root, "etc/nova/nova.conf", "etc/nova/nova.conf.d/1.conf")
-    words = ["--config-file", f"{root}/work/x.conf"]
-    assert reading_order(words, program(root)) == [f"{root}/etc/nova/nova.conf.d/1.conf", f"{root}/work/x.conf"]
+    words = ["--config-file", f"{root}/cwd/x.conf"]
+    assert reading_order(words, program(root)) == [f"{root}/etc/nova/nova.conf.d/1.conf", f"{root}/cwd/x.conf"]
 
 
 def test_a_named_directory_switches_the_default_ones_off_and_not_the_default_files(root: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_rdo_ships_is_read_first(root: Path) -> None:
 def test_another_users_home_is_that_users(root: Path) -> None:
     put(root, "etc/nova/nova.conf")
     words = ["--config-file", "~root/nova.conf", "--config-file", "~nobody-here/nova.conf"]
-    expected = [str(Path("~root/nova.conf").expanduser()), f"{root}/work/~nobody-here/nova.conf"]
+    expected = [str(Path("~root/nova.conf").expanduser()), f"{root}/cwd/~nobody-here/nova.conf"]
     assert reading_order(words, program(root)) == expected
 
 
