@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.ini import IniFile
 from deployer.model.catalogue import load_catalogue
-from deployer.model.deployment import Deployment
+from deployer.model.deployment import RabbitCluster
 from deployer.plan.bus_today import RpcBus, rpc_bus
 from deployer.plan.effective import Effective
 from deployer.plan.router_config import CONF
@@ -80,12 +80,13 @@ def service(host: str, name: str, unit: FakeUnit) -> Service:
     return Service(host, name, project.name, topics, bus_of(unit.read, project.files[0]))
 
 
-def consumed(running: Iterable[Service], deployment: Deployment) -> list[dict[str, str]]:
-    """The consumers on the deployment's brokers."""
+def consumed(running: Iterable[Service], cluster: RabbitCluster) -> list[dict[str, str]]:
+    """The consumers on one cluster's brokers."""
+    addresses = {host.address for host in cluster.hosts}
     return [
         {"vhost": one.bus.vhost, "queue": queue}
         for one in running
-        if one.bus is not None and one.bus.is_brokers(deployment)
+        if one.bus is not None and one.bus.driver == "rabbit" and not addresses.isdisjoint(one.bus.hosts)
         for queue in sorted(one.queues)
     ]
 

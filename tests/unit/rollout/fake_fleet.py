@@ -142,7 +142,7 @@ class Wire:
             raise HostError(host.name, "RabbitMQ's queues cannot be read")
         vhost, topics = queries[host.name]["vhost"], queries[host.name]["topics"]
         waiting = self.world.queues.setdefault(vhost, {})
-        consumers = [one["queue"] for one in self.world.consumers() if one["vhost"] == vhost]
+        consumers = [one["queue"] for one in self.world.consumers(host.name) if one["vhost"] == vhost]
         read = [
             {"queue": name, "ready": waiting.get(name, 0), "unacked": 0, "consumers": consumers.count(name)}
             for name in sorted({*waiting, *consumers})

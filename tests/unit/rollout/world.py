@@ -97,13 +97,14 @@ class World:
     def services(self) -> list[buses.Service]:
         return list(buses.services(self.hosts.values()))
 
-    def consumers(self) -> list[dict[str, str]]:
-        return buses.consumed(self.services(), self.deployment)
+    def consumers(self, broker: str) -> list[dict[str, str]]:
+        clusters = (one for one in self.deployment.clusters if broker in [host.name for host in one.hosts])
+        return [seen for one in clusters for seen in buses.consumed(self.services(), one)]
 
     def rabbitmq(self, host: FakeHost) -> dict[str, Any] | None:
         if host.rabbitmq is None:
             return None
-        consumers = [*host.rabbitmq.get("consumers", []), *self.consumers()]
+        consumers = [*host.rabbitmq.get("consumers", []), *self.consumers(host.name)]
         return {**host.rabbitmq, "consumers": consumers, "connections": list(self.connections)}
 
     def state(self, host: FakeHost) -> dict[str, Any]:
