@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -19,6 +20,8 @@ from deployer.plan.router_config import UNIT as ROUTER_UNIT
 from deployer.plan.steps import Intent, Wave
 from deployer.rollout.fleet import Fleet, ask_each
 from tasks.queues import read_queues
+
+Told = TypeVar("Told")
 
 READS = 3
 """Reads of RabbitMQ's queues that must all find nothing: one alone may fall between two messages."""
@@ -58,13 +61,17 @@ class Drain:
 
     def buses(self, project: ProjectDeployment) -> set[RpcBus]:
         """Return the buses that the project's files, as last read, name for RPC; one that cannot be read names none."""
-        return {bus for conf in self._configs(project) if (bus := rpc_bus(conf)) is not None}
+        return set(self._told(project, rpc_bus))
 
-    def _configs(self, project: ProjectDeployment) -> Iterator[Effective]:
+    def _told(self, project: ProjectDeployment, tell: Callable[[Effective], Told | None]) -> Iterator[Told]:
+        """Yield what each unit's configuration tells, where it tells anything."""
         for host in project.hosts:
-            # A rollback that overwrites such a file must get as far.
+            # A rollback that overwrites a file that cannot be read must get as far.
             with suppress(ConfigurationError):
-                yield from effective_configs(self._fleet.facts[host.name], project).values()
+                for conf in effective_configs(self._fleet.facts[host.name], project).values():
+                    told = tell(conf)
+                    if told:
+                        yield told
 
     def _in_flight(self, project: ProjectDeployment, bus: RpcBus) -> list[str]:
         serving = [host.name for host in bus.served_by(self._fleet.deployment)]
@@ -86,7 +93,7 @@ class Drain:
             self._progress.event("", f"{project.name}: no router of its bus runs; nothing is waited for")
         told = f"its router does not tell who is attached. If it hangs: systemctl stop {ROUTER_UNIT}"
         # As the files have it: the inventory may name another user, or realm, since.
-        users = {user for conf in self._configs(project) if (user := router_user(conf))}
+        users = set(self._told(project, router_user))
         return [f"{name}: {told}" for name in silent] + router_left(views, users, rpc_topics(project))
 
     def _running(self, routers: Iterable[str]) -> list[str]:
