@@ -27,7 +27,7 @@ NOTIFIES_OVER_RPC = {"magnum"}
 EXCHANGE_IN_CODE = {"murano"}
 PROVEN = {name: project for name, project in CATALOGUE.items() if name in STARTS}
 DRIVERS = {"rabbit": "RabbitDriver", "amqp": "ProtonDriver"}
-WRITTEN = ("DEFAULT.transport_url", "DEFAULT.config_file", "oslo_messaging_notifications.", "oslo_messaging_amqp.")
+WRITTEN = {"DEFAULT.transport_url", "oslo_messaging_notifications.driver", "oslo_messaging_notifications.transport_url"}
 
 Answers = Callable[[str], dict[str, dict[str, Any]]]
 """By site, what a project's service read; "shipped" is the file as the package ships it."""
@@ -139,13 +139,13 @@ def test_the_services_rabbit_driver_speaks_tls_where_the_plan_does(answers: Answ
 def test_every_other_option_of_the_service_is_what_it_was(answers: Answers, project: str, where: str) -> None:
     before, after = (answers(project)[one]["options"] for one in ("shipped", where))
     listener = PROVEN[project].listener
-    written = (*WRITTEN, f"{listener.section}.{listener.key}") if listener and not listener.own else WRITTEN
-    # Drivers register their options when they load, and not every site has both drivers.
+    heard = {f"{listener.section}.{listener.key}"} if listener else set()
+    # Drivers register their options when they load, and not every site has both drivers. The file is another each time.
     changed = {name for name in before.keys() & after.keys() if before[name] != after[name]}
-    assert [name for name in changed if not name.startswith(written)] == []
+    assert changed - WRITTEN - heard == {"DEFAULT.config_file"}
 
 
-@pytest.mark.parametrize("project", PROVEN.keys() - EXCHANGE_IN_CODE)
+@pytest.mark.parametrize("project", [name for name in PROVEN if name not in EXCHANGE_IN_CODE])
 def test_the_catalogue_knows_the_services_own_exchange(answers: Answers, project: str) -> None:
     assert answers(project)["shipped"]["exchange"] == PROVEN[project].exchange
 

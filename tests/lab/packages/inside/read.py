@@ -81,13 +81,14 @@ def _transport(transport: Any) -> dict[str, Any]:
 
 def _options(conf: Any) -> dict[str, str]:
     """Return every option the service has registered, "group.name" -> its value, or what is wrong with it."""
-    groups: list[tuple[str, Any]] = [("DEFAULT", conf._opts), *((n, g._opts) for n, g in conf._groups.items())]
-    return {f"{group}.{name}": _value(conf, group, name) for group, opts in groups for name in opts}
+    own = {f"DEFAULT.{name}": _value(conf, name, None) for name in conf._opts}
+    groups = [(title, group, name) for title, group in conf._groups.items() for name in group._opts]
+    return {**{f"{title}.{name}": _value(conf, name, group) for title, group, name in groups}, **own}
 
 
-def _value(conf: Any, group: str, name: str) -> str:
+def _value(conf: Any, name: str, group: Any) -> str:
     try:
-        return repr(conf[name] if group == "DEFAULT" else conf[group][name])
+        return repr(conf._get(name, group))
     except (cfg.Error, ValueError) as error:
         return f"{type(error).__name__}: {error}"
 
