@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployer.nornir_plugins.bundle import BOOT, agent_bundle
@@ -18,6 +18,7 @@ from deployer.nornir_plugins.frames import Decoder, encode
 MESSAGES = st.lists(st.dictionaries(st.text(), st.none() | st.integers() | st.text(), max_size=3), max_size=5)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages=MESSAGES, size=st.integers(1, 40))
 def test_messages_come_out_as_they_went_in_however_they_are_cut(messages: list[dict[str, object]], size: int) -> None:
     data = b"".join(encode(message) for message in messages)
