@@ -110,12 +110,11 @@ class RunStore:
             yield Run(**json.loads(path.read_text(encoding="utf-8")))
 
     def changes(self, project: str) -> list[dict[str, dict[str, dict[str, list[str | None]]]]]:
-        """Return a project's `options` of each run that left it changed and was not rolled back, newest run first."""
-        return [
-            run.options[project]
-            for run in self.runs()
-            if project in run.projects and project in run.options and run.state != "rolled back"
-        ]
+        """Return a project's `options` of each run that left it changed, newest run first.
+
+        A project that went back, in its run or in a rollback, is none of that run's projects any more.
+        """
+        return [run.options[project] for run in self.runs() if project in run.projects and project in run.options]
 
     def last_to_undo(self) -> Run:
         """Return the unfinished run, else the newest that changed something and stands; raises NothingToRollBack."""

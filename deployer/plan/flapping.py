@@ -55,7 +55,7 @@ def _finding(host: str, path: str, back: Mapping[str, int]) -> Finding:
 def _times_back(changes: Iterable[Change]) -> int:
     """Return how often, up to now, a run found the value again that the run before it had replaced; newest first."""
     pairs = itertools.pairwise(changes)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0][0] == pair[1][0] != pair[1][1], pairs))
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0][0] == pair[1][0], pairs))
 
 
 def _changes_of(earlier: Iterable[Options], host: str, path: str, option: str) -> list[Change]:
