@@ -58,13 +58,14 @@ KNOWN = {
 """A unit's project and RPC topics, by its name."""
 
 
-def bus_of(files: Mapping[str, bytes], path: str) -> RpcBus | None:
-    return _bus(files.get(path, b""))
+def bus_of(files: Mapping[str, bytes], *paths: str) -> RpcBus | None:
+    """The bus that these files name together, the last one first."""
+    return _bus(*(files.get(path, b"") for path in paths))
 
 
 @cache
-def _bus(content: bytes) -> RpcBus | None:
-    return rpc_bus(Effective("", "", [("x.conf", IniFile.parse(content, "x.conf"))]))
+def _bus(*contents: bytes) -> RpcBus | None:
+    return rpc_bus(Effective("", "", [("x.conf", IniFile.parse(content, "x.conf")) for content in contents]))
 
 
 def services(hosts: Iterable[FakeHost]) -> Iterator[Service]:
@@ -77,7 +78,7 @@ def services(hosts: Iterable[FakeHost]) -> Iterator[Service]:
 
 def service(host: str, name: str, unit: FakeUnit) -> Service:
     project, topics = KNOWN[name]
-    return Service(host, name, project.name, topics, bus_of(unit.read, project.files[0]))
+    return Service(host, name, project.name, topics, bus_of(unit.read, *(unit.reads or project.files[:1])))
 
 
 def consumed(running: Iterable[Service], cluster: RabbitCluster) -> list[dict[str, str]]:

@@ -114,7 +114,8 @@ class Wire:
 
     def read_facts(self, host: FakeHost, queries: Mapping[str, Any]) -> Result:
         query = queries[host.name]
-        files = {path: _file(host, path) for path in query["files"]}
+        read = {path for name in query["units"] if name in host.units for path in host.units[name].reads}
+        files = {path: _file(host, path) for path in {*query["files"], *read}}
         units = {name: _unit(host.units.get(name), libraries=query["libraries"]) for name in query["units"]}
         told = {"hostname": host.name, "package_manager": "apt", "python": "3.11.2"}
         return Result(None, facts={"host": told, "files": files, "units": units, "rabbitmq": self.world.rabbitmq(host)})
@@ -164,7 +165,7 @@ class Wire:
 
     def probe_bus(self, host: FakeHost, requests: Mapping[str, Any]) -> Result:
         request = requests[host.name]["request"]
-        bus = buses.bus_of(host.files, request["config_files"][0])
+        bus = buses.bus_of(host.files, *request["config_files"])
         answering = {server for one in self.world.services() if one.bus == bus for server in one.servers}
         targets = [self.world.answer(target, answering, bus) for target in request["targets"]]
         delivered = f"notification@{host.name}" not in self.world.silent
@@ -243,4 +244,6 @@ def _unit(unit: FakeUnit | None, *, libraries: bool) -> dict[str, Any]:
     process = {"main_pid": 7 if runs else 0, "user": "nova", "interpreter": "/usr/bin/python3" if runs else None}
     has = {"oslo.messaging": "14.9.0", "amqp": True, "pyngus": True, "proton": True} if libraries and runs else None
     started = found.started if runs else None
-    return {**state, **process, "started": started, "libraries": has, "environment": [], "argv": []}
+    config = {"files": list(found.reads), "from": "process", "problem": ""} if found.reads else None
+    words: dict[str, Any] = {"environment": [], "argv": [], "config": config}
+    return {**state, **process, **words, "started": started, "libraries": has}

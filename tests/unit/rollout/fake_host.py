@@ -29,12 +29,16 @@ KEPT = (0o640, "root", "nova")
 
 @dataclass
 class FakeUnit:
-    """`read` holds the host's files as they were when the unit was started: what it runs on."""
+    """`read` holds the host's files as they were when the unit was started: what it runs on.
+
+    `reads` are the files that its start names; none: nobody can tell, and it reads its project's main one.
+    """
 
     active: str = "active"
     enabled: str = "enabled"
     started: float = 0.0
     read: dict[str, bytes] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
 
 
 @dataclass
