@@ -52,6 +52,8 @@ class Unit(_Entry):
     role: Role
     program: str = ""
     """oslo.config's name of the program, for its default search: the first of `names` unless given."""
+    rabbit_only: str = ""
+    """Why it needs RabbitMQ as its RPC bus, where it does: then it is refused on the way to routers."""
     topics: tuple[str, ...] = ()
     inner: tuple[str, ...] = ()
     """Topics of a server that only its own project's servers send to: drained, but not asked for an answer."""

@@ -28,6 +28,7 @@ def client_obstacles(project: ProjectDeployment, transports: Transports, facts: 
         if transports.rpc.driver == "amqp":
             found += [_unfit(fact, units) for units in _by_interpreter(project, fact)]
             found += [_unknown(fact, unit) for unit in active_units(project, fact) if unit.libraries is None]
+            found += _rabbit_only(fact, project)
     return [mistake for mistake in found if mistake is not None]
 
 
@@ -76,6 +77,15 @@ def _unknown(facts: HostFacts, unit: UnitFact) -> Mistake:
         f"its interpreter cannot be told, so nobody knows whether it has the amqp driver. Run it by its python, {_BACK}"
     )
     return Mistake(f"{facts.host}: {unit.name}", "", problem)
+
+
+def _rabbit_only(facts: HostFacts, project: ProjectDeployment) -> Iterator[Mistake]:
+    for unit in project.project.units:
+        fact = facts.first_unit(unit.names)
+        if unit.rabbit_only and fact is not None and fact.running:
+            remedy = f"Leave {project.name}'s RPC there: {project.name}_oslomsg_rpc_transport: rabbit below data"
+            problem = f"needs RabbitMQ as its RPC bus: {unit.rabbit_only}. {remedy} in defaults.yaml"
+            yield Mistake(f"{facts.host}: {fact.name}", "", problem)
 
 
 def _without_driver(libraries: Libraries) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deployer.model.catalogue import load_catalogue
 from deployer.model.transports import resolve
 from deployer.plan.clients import client_intents, client_obstacles
 from deployer.plan.observed import HostFacts, UnitFact
@@ -102,6 +103,17 @@ def test_a_unit_whose_interpreter_cannot_be_told_is_refused_by_name() -> None:
     [message] = told(unit("nova-api", interpreter=None, libraries=None))
     assert "ctl1: nova-api" in message
     assert "interpreter cannot be told" in message
+
+
+@pytest.mark.parametrize("name", ["magnum-conductor", "ironic-neutron-agent", "barbican-keystone-listener"])
+def test_a_unit_that_needs_rabbitmq_as_its_rpc_bus_is_refused_with_the_remedy(name: str) -> None:
+    one = next(one for one in load_catalogue().values() if any(name in unit.names for unit in one.units))
+    own = project(one.name, CTL1)
+    running = [ctl1(unit(name))]
+    [message] = map(str, client_obstacles(own, resolve(deployment(own, qdrouterd=(RTR1,)), own), running))
+    assert f"ctl1: {name}" in message
+    assert f"{one.name}_oslomsg_rpc_transport: rabbit" in message
+    assert client_obstacles(own, resolve(deployment(own), own), running) == []
 
 
 def test_on_rabbitmq_no_driver_is_missed() -> None:
