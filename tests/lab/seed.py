@@ -20,10 +20,12 @@ _PROJECT_FILES = {
     "heat": "heat.conf",
     "neutron": "neutron.conf",
 }
-# On this one a file that neutron-rpc-server reads after neutron.conf, and neutron-api before it, names its own bus.
-_DEFEATING = "ctl2"
-_SITE_FILE = "etc/neutron/server.conf.d/site.conf"
-_SITE_URL = "rabbit://guest:guest@localhost:5672/"
+# On this one both of neutron's files name a bus: neutron.conf wins for neutron-api, the other for neutron-rpc-server.
+_TWO_MINDED = "ctl2"
+_NEUTRON_FILES = {
+    "etc/neutron/neutron.conf": "rabbit://guest:guest@localhost:5672/",
+    "etc/neutron/server.conf.d/site.conf": "rabbit://guest:guest@localhost:5672/site",
+}
 
 
 def hosts_file(hosts: Iterable[LabHost]) -> bytes:
@@ -65,8 +67,8 @@ def _seed_controller(host: LabHost, root: Path) -> None:
         if host.name == _PINGING:
             options.append(("DEFAULT", "rpc_ping_enabled", "true"))
         iniset.edit(root / "etc" / project / file, options)
-    if host.name == _DEFEATING:
-        iniset.edit(root / _SITE_FILE, [("DEFAULT", "transport_url", _SITE_URL)])
+    for path, url in _NEUTRON_FILES.items() if host.name == _TWO_MINDED else ():
+        iniset.edit(root / path, [("DEFAULT", "transport_url", url)])
 
 
 def _put(file: Path, data: bytes, mode: int = 0o644, owner: int = 0) -> None:

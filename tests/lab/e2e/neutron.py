@@ -11,8 +11,8 @@ from tests.lab import Lab
 MAIN_FILE = "/etc/neutron/neutron.conf"
 SITE_FILE = "/etc/neutron/server.conf.d/site.conf"
 """neutron-rpc-server reads it after neutron.conf, neutron-api before it: so their scripts in /etc/init.d."""
-DEFEATED = "ctl2"
-"""The host whose site file has a transport URL of its own (tests/lab/seed.py)."""
+TWO_MINDED = "ctl2"
+"""The host where both files have a transport URL, each another one (tests/lab/seed.py)."""
 
 _ASK = """
 import json, sys, urllib.request
@@ -33,7 +33,7 @@ print(port)
 )
 # What an L2 agent hears when a port is deleted: a fanout cast of neutron/plugins/ml2/rpc.py, AgentNotifierApi.
 _AGENT = """
-import os, sys
+import os, select, sys
 from oslo_config import cfg
 import oslo_messaging
 class Agent:
@@ -46,7 +46,7 @@ transport = oslo_messaging.get_rpc_transport(cfg.CONF)
 server = oslo_messaging.get_rpc_server(transport, target, [Agent()], executor="threading")
 server.start()
 print("listening", transport._driver._url.transport, flush=True)
-sys.stdin.read()
+select.select([sys.stdin], [], [], 60)
 os._exit(0)
 """
 

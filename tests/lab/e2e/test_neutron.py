@@ -6,9 +6,9 @@ from tests.lab import Lab
 from tests.lab.cloud import heard, hybridmsg
 from tests.lab.e2e.conftest import Migrated
 from tests.lab.e2e.neutron import (
-    DEFEATED,
     MAIN_FILE,
     SITE_FILE,
+    TWO_MINDED,
     agent,
     create_network,
     make_and_delete_port,
@@ -19,19 +19,19 @@ OTHER = "ctl1"
 
 
 def is_on(lab: Lab, driver: str) -> None:
-    """Fail unless both services of the defeated host name the planned bus where each of them reads it."""
+    """Fail unless both services of that host name the planned bus where each of them reads it."""
     planned = transport_urls(lab, OTHER, MAIN_FILE)[0]
     assert planned.startswith(f"{driver}://neutron:")
     # neutron.conf wins for neutron-api, the site's file for neutron-rpc-server.
-    assert transport_urls(lab, DEFEATED, MAIN_FILE)[0] == planned
-    assert transport_urls(lab, DEFEATED, SITE_FILE) == [planned]
+    assert transport_urls(lab, TWO_MINDED, MAIN_FILE)[0] == planned
+    assert transport_urls(lab, TWO_MINDED, SITE_FILE) == [planned]
 
 
 def agents_hear(lab: Lab, driver: str) -> None:
-    """Fail unless what neutron-api on the defeated host tells agents arrives on the planned bus."""
+    """Fail unless what neutron-api on that host tells agents arrives on the planned bus."""
     with agent(lab, OTHER) as (bus, gone):
         assert bus == driver
-        port = make_and_delete_port(lab, DEFEATED, create_network(lab, DEFEATED))
+        port = make_and_delete_port(lab, TWO_MINDED, create_network(lab, TWO_MINDED))
         assert next(gone, "nothing") == port
 
 
@@ -41,10 +41,10 @@ def test_the_site_file_that_wins_for_rpc_server_and_neutron_conf_that_wins_for_a
     is_on(migrated.lab, "rabbit")
 
 
-def test_rpc_server_answers_on_the_host_whose_site_file_had_defeated_neutron_conf(migrated: Migrated) -> None:
+def test_rpc_server_answers_on_the_host_whose_site_file_wins_over_neutron_conf(migrated: Migrated) -> None:
     answers = [check for check in hybridmsg(migrated.lab, "verify")["checks"] if check["kind"] == "rpc"]
     over = {check["target"]: check["detail"].rpartition(" ")[2] for check in answers if check["ok"]}
-    assert over[f"q-plugin@{DEFEATED}"] == "rabbit"
+    assert over[f"q-plugin@{TWO_MINDED}"] == "rabbit"
 
 
 def test_a_site_file_that_defeats_nothing_stays_as_it_is(migrated: Migrated) -> None:
@@ -56,7 +56,7 @@ def test_what_neutron_api_tells_agents_arrives_over_rabbitmq(migrated: Migrated)
 
 
 def test_ceilometer_reads_the_notification_of_a_real_network(migrated: Migrated) -> None:
-    assert heard(migrated.lab, create_network(migrated.lab, DEFEATED))
+    assert heard(migrated.lab, create_network(migrated.lab, TWO_MINDED))
 
 
 def test_both_files_name_the_routers_in_a_hybrid_cloud(hybrid: Migrated) -> None:
@@ -68,10 +68,10 @@ def test_what_neutron_api_tells_agents_arrives_over_the_routers(hybrid: Migrated
 
 
 def test_ceilometer_reads_a_networks_notification_from_rabbitmq_in_a_hybrid_cloud(hybrid: Migrated) -> None:
-    assert heard(hybrid.lab, create_network(hybrid.lab, DEFEATED))
+    assert heard(hybrid.lab, create_network(hybrid.lab, TWO_MINDED))
 
 
-def test_the_site_files_own_url_is_back_after_the_rollback(rolled_back: tuple[Migrated, dict[str, object]]) -> None:
+def test_each_files_own_url_is_back_after_the_rollback(rolled_back: tuple[Migrated, dict[str, object]]) -> None:
     lab = rolled_back[0].lab
-    assert transport_urls(lab, DEFEATED, SITE_FILE) == ["rabbit://guest:guest@localhost:5672/"]
-    assert transport_urls(lab, DEFEATED, MAIN_FILE) == []
+    assert transport_urls(lab, TWO_MINDED, MAIN_FILE) == ["rabbit://guest:guest@localhost:5672/"]
+    assert transport_urls(lab, TWO_MINDED, SITE_FILE) == ["rabbit://guest:guest@localhost:5672/site"]

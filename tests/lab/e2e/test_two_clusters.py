@@ -7,7 +7,7 @@ import json
 from tests.lab import Lab
 from tests.lab.cloud import create_image, heard, hybridmsg, hybridmsg_ends
 from tests.lab.e2e.conftest import Migrated
-from tests.lab.e2e.neutron import DEFEATED, agent, create_network, make_and_delete_port
+from tests.lab.e2e.neutron import TWO_MINDED, agent, create_network, make_and_delete_port
 from tests.lab.e2e.test_migration import SERVERS
 
 RPC, NOTIFY = ("msg1", "msg2"), ("msg3",)
@@ -47,13 +47,13 @@ def test_rpc_answers_over_the_first_cluster(two_clusters: Migrated) -> None:
 def test_a_real_notification_reaches_ceilometer_over_the_second_cluster(two_clusters: Migrated) -> None:
     lab = two_clusters.lab
     assert heard(lab, create_image(lab, "ctl1"))
-    assert heard(lab, create_network(lab, DEFEATED))
+    assert heard(lab, create_network(lab, TWO_MINDED))
 
 
 def test_what_neutron_api_tells_agents_arrives_over_the_first_cluster(two_clusters: Migrated) -> None:
     lab = two_clusters.lab
     with agent(lab, "ctl1") as (_, gone):
-        port = make_and_delete_port(lab, DEFEATED, create_network(lab, DEFEATED))
+        port = make_and_delete_port(lab, TWO_MINDED, create_network(lab, TWO_MINDED))
         assert next(gone, "nothing") == port
 
 
