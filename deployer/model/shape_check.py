@@ -79,6 +79,8 @@ def refuse_each(model: type[BaseModel], file: YamlFile, path: KeyPath, error: Va
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         word = str(detail["loc"][-1])
+        if "oslomsg_" in word:
+            return "is openstack-ansible's: it goes into data: of defaults.yaml, beside hybridmsg:. Move it there"
         return f"unknown key{did_you_mean(word, _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return "is missing"

@@ -282,6 +282,11 @@ def test_elsewhere_than_in_the_defaults_a_variable_is_refused_with_its_remedy(
     check(directory, f"{file}.yaml", line, f"{where}.data.oslomsg_rpc_port", "data: of defaults.yaml")
 
 
+def test_among_hybridmsgs_own_settings_a_variable_is_told_where_it_goes(write: Write) -> None:
+    text = variables("", "{oslomsg_rpc_port: 5672}")
+    check(write(defaults=text), "defaults.yaml", 4, "defaults.data.hybridmsg.oslomsg_rpc_port", "beside hybridmsg:")
+
+
 def test_policies_are_openstack_ansibles_and_each_bus_has_its_own(write: Write) -> None:
     text = variables(f"oslomsg_notify_policies: {POLICY}")
     deployment = load_deployment(write(defaults=text))

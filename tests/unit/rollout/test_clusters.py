@@ -10,7 +10,7 @@ import pytest
 from deployer.model.deployment import Deployment, Host, RabbitCluster, Sourced
 from deployer.plan.cluster_member import CONF, UNIT
 from tests.unit.plan import cloud as made_up
-from tests.unit.plan.cloud import CEILOMETER, TEL1
+from tests.unit.plan.cloud import CEILOMETER, NOVA, RTR1, RTR2, TEL1
 from tests.unit.rollout.conftest import Cloud
 from tests.unit.rollout.fake_host import FakeHost, FakeUnit
 
@@ -66,6 +66,20 @@ def test_a_rollback_brings_rpc_back_to_the_old_cluster(two: Cloud) -> None:
     assert two.rollback().whole
     assert two.moved() == set()
     assert two.splits() == []
+
+
+def test_a_cloud_without_notifications_needs_no_broker_where_rpc_is_on_routers(cloud: Cloud) -> None:
+    cloud.deploy(RTR1, RTR2)
+    none = {"oslomsg_notify_transport": Sourced("none", "defaults.yaml:7")}
+    projects = tuple(replace(one, notify="rabbitmq") for one in cloud.deployment.projects)
+    hosts = {name: host for name, host in cloud.deployment.hosts.items() if name != "msg1"}
+    cloud.deployment = replace(cloud.deployment, hosts=hosts, clusters=(), projects=projects, variables=none)
+    cloud.wire.world.deployment = cloud.deployment
+    cloud.migrate()
+    assert {bus.driver for name in ("nova", "glance") for bus in cloud.buses(name) if bus} == {"amqp"}
+    written = cloud.world.hosts["ctl1"].files[NOVA].decode()
+    assert "[oslo_messaging_notifications]\ndriver = noop\n" in written
+    assert failing(cloud) == []
 
 
 @pytest.mark.parametrize(("broker", "holds"), [("msg1", True), ("msg9", False)])
