@@ -36,9 +36,9 @@ def site(name: str, *, routers: bool = True, password: str = "", **variables: ob
 
 
 def facts(of: Deployment) -> dict[str, HostFacts]:
-    """The hosts before anything was done: all units of the project run, its file names no bus."""
+    """The hosts before anything was done: the project's units run that need no RabbitMQ, its file names no bus."""
     (project,) = of.projects
-    units = [cloud.unit(unit.names[0]) for unit in project.project.units]
+    units = [cloud.unit(unit.names[0]) for unit in project.project.units if not unit.rabbit_only]
     controller = cloud.host("ctl1", {project.project.files[0]: "[DEFAULT]\n"}, units)
     return {"ctl1": replace(controller, cells=()), "msg1": cloud.broker(of)}
 
