@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from deployer.errors import ConfigurationError, Finding
 from deployer.model.catalogue import Project
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.transports import resolve
-from deployer.plan.bus_today import RpcBus, rpc_bus
-from deployer.plan.effective import effective_configs
+from deployer.plan.bus_today import RpcBus, router_user, rpc_bus
+from deployer.plan.effective import Effective, effective_configs
 from deployer.plan.examined import Examination, Service
+from deployer.plan.router_facts import RouterFacts
 
 Examined = Mapping[str, Examination]
+Routers = Mapping[str, RouterFacts]
 
 # Programs of OpenStack by the names of their units (openstack-NAME in RDO), or by where openstack-ansible has them.
 _UNIT = re.compile(
@@ -26,27 +28,44 @@ _UNIT = re.compile(
 _VENV = re.compile(r"/openstack/venvs/")
 
 
-def rogue_connections(deployment: Deployment, examined: Examined) -> list[Finding]:
+@dataclass(frozen=True)
+class _Client:
+    """Somebody on a bus: an address, the user it logged in as, and where it is for people."""
+
+    address: str
+    user: str
+    place: str
+
+
+def routers_left(deployment: Deployment, examined: Examined) -> list[str]:
+    """Return the hosts of the routers that a project leaves."""
+    buses = [bus for project in deployment.projects for bus in _buses_left(deployment, project, examined)]
+    serving = [host.name for bus in buses if bus.driver == "amqp" for host in bus.served_by(deployment)]
+    return [name for name in dict.fromkeys(serving) if name in examined]
+
+
+def rogue_connections(deployment: Deployment, examined: Examined, routers: Routers) -> list[Finding]:
     """Return a finding for each peer on a bus that a project leaves which the run would leave behind there.
 
     It belongs to no host of the inventory, or to one that is out of reach, and would recreate queues. The bus is looked
-    at where the deployment's brokers serve it.
+    at where the deployment's brokers serve it, or these `routers`, by host.
     """
     known = _addresses(deployment, examined)
     lost = {_plain(one.address): one.name for one in deployment.hosts.values() if one.name not in examined}
     found: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
     for project in deployment.projects:
-        for connection in _on_buses(deployment, _buses_left(deployment, project, examined), examined):
-            peer = _plain(connection["peer_host"])
+        left = _buses_left(deployment, project, examined)
+        for client in (*_on_brokers(deployment, left, examined), *_on_routers(project, left, examined, routers)):
+            peer = _plain(client.address)
             if peer not in known and not _is_loopback(peer):
-                users, projects = found.setdefault((peer, connection["vhost"]), (set(), set()))
-                users.add(connection["user"])
+                users, projects = found.setdefault((peer, client.place), (set(), set()))
+                users.add(client.user)
                 projects.add(project.name)
     return [
-        _alive(lost[peer], f"vhost {vhost} as {_names(who)}")
+        _alive(lost[peer], f"{place} as {_names(who)}")
         if peer in lost
-        else _rogue(peer, f"vhost {vhost} as {_names(who)}", _names(left))
-        for (peer, vhost), (who, left) in sorted(found.items())
+        else _rogue(peer, f"{place} as {_names(who)}", _names(leaving))
+        for (peer, place), (who, leaving) in sorted(found.items())
     ]
 
 
@@ -76,22 +95,43 @@ def _buses_left(deployment: Deployment, project: ProjectDeployment, examined: Ex
 
 
 def _buses(one: Examination, project: ProjectDeployment) -> list[RpcBus]:
+    return [bus for conf in _configs(one, project) if (bus := rpc_bus(conf))]
+
+
+def _configs(one: Examination, project: ProjectDeployment) -> list[Effective]:
     try:
-        configs = effective_configs(one.facts, project).values()
-        return [bus for conf in configs if (bus := rpc_bus(conf))]
+        return list(effective_configs(one.facts, project).values())
     except ConfigurationError:
         return []  # a file that cannot be read is for the plan to name
 
 
-def _on_buses(deployment: Deployment, buses: Iterable[RpcBus], examined: Examined) -> list[dict[str, Any]]:
-    """Return the connections to these buses, as far as clusters of the deployment serve them."""
+def _on_brokers(deployment: Deployment, buses: Iterable[RpcBus], examined: Examined) -> list[_Client]:
+    """Return who is on these buses, as far as clusters of the deployment serve them."""
     vhosts: dict[str, set[str]] = {}
     for bus in buses:
         serving = filter(None, map(deployment.cluster_of, bus.served_by(deployment) if bus.driver == "rabbit" else ()))
         for broker in {broker.name for cluster in serving for broker in cluster.hosts}:
             vhosts.setdefault(broker, set()).add(bus.vhost)
     told = ((vhosts[name], examined[name].facts.rabbitmq or {}) for name in vhosts if name in examined)
-    return [seen for own, broker in told for seen in broker.get("connections", []) if seen["vhost"] in own]
+    seen = [one for own, broker in told for one in broker.get("connections", []) if one["vhost"] in own]
+    return [_Client(one["peer_host"], one["user"], f"vhost {one['vhost']}") for one in seen]
+
+
+def _on_routers(
+    project: ProjectDeployment, buses: Collection[RpcBus], examined: Examined, routers: Routers
+) -> list[_Client]:
+    """Return who is on routers that the project leaves under the name that its files log in with."""
+    if not any(bus.driver == "amqp" for bus in buses):
+        return []
+    files = [conf for host in project.hosts if host.name in examined for conf in _configs(examined[host.name], project)]
+    users = {router_user(conf) for conf in files}
+    views = {name: router.view for name, router in routers.items()}
+    return [
+        _Client(one.host.rpartition(":")[0].strip("[]"), one.user, f"router {name}")
+        for name, view in views.items()
+        for one in (view.connections if view else ())
+        if one.user in users and one.role == "normal"
+    ]
 
 
 def _addresses(deployment: Deployment, examined: Examined) -> set[str]:

@@ -25,8 +25,9 @@ from deployer.plan.preflight import (
     waive,
     warning_findings,
 )
-from deployer.plan.strangers import rogue_connections, unknown_units
-from deployer.rollout.fleet import Fleet
+from deployer.plan.router_facts import RouterFacts
+from deployer.plan.strangers import rogue_connections, routers_left, unknown_units
+from deployer.rollout.fleet import Fleet, ask_each
 from deployer.rollout.outcome import Preflight
 from deployer.rollout.routers import ask_fanout
 
@@ -77,7 +78,7 @@ def examine(fleet: Fleet, store: RunStore, lost: Mapping[str, HybridmsgError]) -
         findings += obstacles
     findings += [
         *login_findings(deployment, examined, plan, errors),
-        *rogue_connections(deployment, examined),
+        *rogue_connections(deployment, examined, _routers_left(fleet, examined)),
         *unknown_units(deployment, examined, load_catalogue(deployment.directory / "projects")),
     ]
     if plan is not None:
@@ -126,6 +127,13 @@ def _mesh(fleet: Fleet, examined: Mapping[str, Examination], plan: Plan) -> list
     routers, changing = fleet.deployment.qdrouterd, changing_backends(plan)
     settled = bool(routers) and not any(host.name in changing for host in routers)
     return mesh_findings(fleet.deployment, examined, ask_fanout(fleet) if settled else None)
+
+
+def _routers_left(fleet: Fleet, examined: Mapping[str, Examination]) -> dict[str, RouterFacts]:
+    """Return what the routers tell that projects leave, also those that are in the group no more."""
+    left = {name: examined[name].facts.router for name in routers_left(fleet.deployment, examined)}
+    asked = ask_each([name for name, router in left.items() if router is None], fleet.ask_routers)[0]
+    return {name: router for name, router in {**left, **asked}.items() if router is not None}
 
 
 def _flapping(plan: Plan, store: RunStore) -> Iterable[Finding]:

@@ -8,8 +8,9 @@ from deployer.errors import Finding
 from deployer.model.catalogue import load_catalogue
 from deployer.model.deployment import Deployment, Host, RabbitCluster
 from deployer.plan.examined import Examination, Service
-from deployer.plan.strangers import rogue_connections, unknown_units
-from tests.unit.plan.cloud import CTL1, CTL2, GLANCE, MSG1, NOVA, RTR1, deployment, host, project, unit, url
+from deployer.plan.router_facts import RouterFacts, RouterView
+from deployer.plan.strangers import rogue_connections, routers_left, unknown_units
+from tests.unit.plan.cloud import CTL1, CTL2, GLANCE, MSG1, NOVA, RTR1, deployment, host, project, service, unit, url
 from tests.unit.plan.looked_at import connected, examined
 
 CLOUD = deployment(project("glance", CTL1), project("nova", CTL1, CTL2), qdrouterd=(RTR1,))
@@ -26,7 +27,7 @@ def on(bus: str) -> dict[str, Examination]:
 
 def rogue(*peers: tuple[str, str, str], cloud: Deployment = CLOUD, today: str = "") -> list[Finding]:
     hosts = on(today or url(ON_RABBIT, "nova"))
-    return rogue_connections(cloud, {**hosts, MSG1.name: connected(cloud, *peers)})
+    return rogue_connections(cloud, {**hosts, MSG1.name: connected(cloud, *peers)}, {})
 
 
 def test_a_peer_on_the_old_bus_that_is_no_host_of_the_inventory_is_refused_by_its_address() -> None:
@@ -48,13 +49,39 @@ def test_every_address_of_a_host_is_its_own() -> None:
     hosts = on(url(ON_RABBIT, "nova"))
     hosts["ctl1"] = replace(hosts["ctl1"], addresses=("172.29.236.11", "fd00::11"))
     seen = connected(CLOUD, ("172.29.236.11", "nova", "nova"), ("fd00:0::11", "nova", "nova"))
-    assert rogue_connections(CLOUD, {**hosts, "msg1": seen}) == []
+    assert rogue_connections(CLOUD, {**hosts, "msg1": seen}, {}) == []
+
+
+def on_router(*addresses: str, user: str = "nova@openstack", role: str = "normal") -> list[Finding]:
+    """What is found at rtr1, which nova leaves, with these peers of that user there."""
+    seen = [
+        replace(service("nova-compute", number), user=user, host=peer, role=role)
+        for number, peer in enumerate(addresses)
+    ]
+    amqp = "[oslo_messaging_amqp]\nsasl_default_realm = openstack\n"
+    files = {NOVA: f"[DEFAULT]\ntransport_url = {url(CLOUD, 'nova')}\n{amqp}"}
+    leaving = replace(ON_RABBIT, projects=(project("nova", CTL1),), hosts={**ON_RABBIT.hosts, RTR1.name: RTR1})
+    hosts = {one.name: examined(host(one.name, files), addresses=[one.address]) for one in (CTL1, CTL2, RTR1)}
+    assert routers_left(leaving, hosts) == [RTR1.name]
+    view = RouterView("rtr1", "standalone", "1.19.0", ("rtr1",), {}, tuple(seen), ())
+    return rogue_connections(leaving, hosts, {RTR1.name: RouterFacts("1.19.0", (), {}, view, "")})
+
+
+def test_a_peer_on_a_router_that_is_left_is_refused_by_its_address() -> None:
+    [found] = on_router("10.0.0.99:40000", "10.0.0.21:40001", "[::1]:40002")
+    assert (found.state, found.waiver) == ("failed", "10.0.0.99")
+    assert f"10.0.0.99 is connected to router {RTR1.name} as nova@openstack" in found.detail
+
+
+def test_another_projects_peers_and_other_routers_are_no_strangers_of_it() -> None:
+    assert on_router("10.0.0.99:40000", user="heat@openstack") == []
+    assert on_router("10.0.0.99:40000", role="inter-router") == []
 
 
 def test_a_host_out_of_reach_whose_services_are_on_the_bus_is_alive_and_cannot_be_waived() -> None:
     hosts = on(url(ON_RABBIT, "nova"))
     del hosts["ctl2"]
-    [found] = rogue_connections(CLOUD, {**hosts, "msg1": connected(CLOUD, ("10.0.0.22", "nova", "nova"))})
+    [found] = rogue_connections(CLOUD, {**hosts, "msg1": connected(CLOUD, ("10.0.0.22", "nova", "nova"))}, {})
     assert (found.host, found.state, found.waiver) == ("ctl2", "failed", "")
     assert "is out of reach, and connected to vhost nova as nova" in found.detail
 
@@ -75,15 +102,15 @@ def test_the_same_vhost_on_another_cluster_is_another_bus() -> None:
     stranger = ("10.0.0.99", "nova", "nova")
     quiet, busy = connected(CLOUD), connected(CLOUD, stranger)
     hosts = on(url(ON_RABBIT, "nova"))
-    assert rogue_connections(cloud, {**hosts, "msg1": quiet, "msg2": busy}) == []
-    assert len(rogue_connections(cloud, {**hosts, "msg1": busy, "msg2": quiet})) == 1
+    assert rogue_connections(cloud, {**hosts, "msg1": quiet, "msg2": busy}, {}) == []
+    assert len(rogue_connections(cloud, {**hosts, "msg1": busy, "msg2": quiet}, {})) == 1
 
 
 def test_all_projects_that_leave_a_shared_vhost_are_named_at_once() -> None:
     hosts = on("rabbit://stack:x@10.0.0.11:5672//shared")
     files = dict.fromkeys((NOVA, GLANCE), "[DEFAULT]\ntransport_url = rabbit://stack:x@10.0.0.11:5672//shared\n")
     hosts["ctl1"] = examined(host("ctl1", files, [unit("nova-conductor"), unit("glance-api")]))
-    [found] = rogue_connections(CLOUD, {**hosts, "msg1": connected(CLOUD, ("10.0.0.99", "stack", "/shared"))})
+    [found] = rogue_connections(CLOUD, {**hosts, "msg1": connected(CLOUD, ("10.0.0.99", "stack", "/shared"))}, {})
     assert "glance, nova leaves" in found.detail
 
 
