@@ -42,7 +42,9 @@ class Service:
     def connection(self) -> Connection:
         pid = sum(map(ord, self.unit))
         container = f"openstack.org/om/container/{self.host}/{self.unit}/{pid}/1"
-        return Connection(container, f"{self.project}@openstack", "10.0.0.9", "normal", self.host, self.unit, pid)
+        return Connection(
+            container, f"{self.project}@openstack", f"{self.host}:40000", "normal", self.host, self.unit, pid
+        )
 
     def links(self) -> list[Link]:
         start = f"openstack.org/om/rpc/unicast/{self.project}/{self.project}"
