@@ -14,6 +14,7 @@ from deployer.plan.observed import HostFacts
 from deployer.plan.planner import Plan
 from deployer.plan.router_checks import fanout_checks, router_checks
 from deployer.plan.router_facts import Fanout
+from deployer.plan.warnings import left_alone
 
 DISK_NEEDED = 200_000_000
 """Bytes free: the packages of a broker or a router with what they need take some 120 MB, journals and before-images
@@ -94,10 +95,7 @@ def _units(project: ProjectDeployment, host: str, facts: HostFacts) -> Finding:
 
 def unmoved_findings(deployment: Deployment) -> list[Finding]:
     """Return what of the projects is left alone, and why."""
-    told = [f"{one.name}: known, and not edited by hybridmsg" for one in deployment.projects if not one.project.managed]
-    parts = [(project.name, part) for project in deployment.projects for part in project.project.unmoved]
-    told += [f"{name}: {part.what}: {part.why}" for name, part in parts]
-    return [Finding("", "left alone", "told", text) for text in told]
+    return [Finding("", "left alone", "told", text) for text in left_alone(deployment)]
 
 
 def version_findings(deployment: Deployment, examined: Examined) -> list[Finding]:

@@ -22,6 +22,13 @@ def warnings(deployment: Deployment, facts: Facts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def left_alone(deployment: Deployment) -> tuple[str, ...]:
+    """Return a line for each project, or part of one, that no plan changes, and why."""
+    told = [f"{one.name}: known, and not edited by hybridmsg" for one in deployment.projects if not one.project.managed]
+    parts = [(project.name, part) for project in deployment.projects for part in project.project.unmoved]
+    return (*told, *(f"{name}: {part.what}: {part.why}" for name, part in parts))
+
+
 def _starts(project: ProjectDeployment, facts: HostFacts) -> Iterator[str]:
     for unit in units_of(facts, project) if project.project.managed else ():
         if unit.running and unit.config and unit.config.problem:

@@ -13,6 +13,7 @@ from rich.text import Text
 from deployer.plan.checks import Check
 from deployer.plan.planner import Plan
 from deployer.plan.steps import Wave
+from deployer.plan.warnings import left_alone
 from deployer.rollout.outcome import Pause, Rollback, Status
 
 _DIFF_STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
@@ -30,6 +31,7 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
     """Print the waves in order and, with `diff`, each file's diff, equal diffs of several hosts once."""
     out = console()
     _show_routers(plan.routers.versions)
+    _show_told(plan)
     if not plan.changed:
         out.print("Nothing to do: every host is as the inventory says.")
         return
@@ -43,8 +45,7 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
         out.print(f"definitions: {change}", markup=False)
     for change in plan.routers.changes:
         out.print(f"routers: {change}", markup=False)
-    lines = [line for project in plan.projects for line in project.lines]
-    for line in (*lines, *(f"warning: {warning}" for warning in plan.warnings)):
+    for line in (line for project in plan.projects for line in project.lines):
         out.print(line, markup=False)
     for text, hosts in _diffs(plan) if diff else ():
         out.print()
@@ -53,6 +54,13 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
             out.print(Text(line, style=_style(line)))
     servers = sum(len(project.servers) for project in plan.projects)
     out.print(f"\n{servers} RPC servers must answer on the bus afterwards.")
+
+
+def _show_told(plan: Plan) -> None:
+    """Print what a plan does not change and what it warns of, also where there is nothing to do."""
+    told = [f"left alone: {line}" for line in left_alone(plan.deployment)]
+    for line in (*told, *(f"warning: {line}" for line in plan.warnings)):
+        console().print(line, markup=False)
 
 
 def show_checks(checks: Sequence[Check], title: str) -> None:

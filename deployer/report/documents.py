@@ -9,6 +9,7 @@ from typing import Any
 from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError, PreflightFailed
 from deployer.plan.checks import Check
 from deployer.plan.planner import Plan
+from deployer.plan.warnings import left_alone
 from deployer.rollout.outcome import Migration, Rollback, Status
 
 SCHEMA = 1
@@ -31,6 +32,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "routers": {"changes": list(plan.routers.changes), "versions": dict(plan.routers.versions)},
         "cells": [line for project in plan.projects for line in project.lines],
         "warnings": list(plan.warnings),
+        "left_alone": list(left_alone(plan.deployment)),
         "files": [
             {"host": host, "path": edit.path, "diff": edit.diff()}
             for project in plan.projects

@@ -370,3 +370,17 @@ def test_a_stand_in_for_a_router_is_told_in_every_report(capsys: pytest.CaptureF
     console.show_rollback(Rollback(RUN, routers={"rtr1": "0.1 (stand-in)"}))
     assert capsys.readouterr().out.count("rtr1: its router is 0.1 (stand-in)") == 2
     assert through_json(documents.plan_document(told))["routers"]["versions"] == {"rtr1": "0.1 (stand-in)"}
+
+
+def test_warnings_and_what_is_left_alone_are_told_in_every_form_also_when_nothing_is_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    swift = replace(SITE, projects=(*SITE.projects, cloud.project("swift", CTL1)))
+    told = replace(done(), deployment=swift, warnings=("each notification is sent twice",))
+    console.show_plan(told, diff=False)
+    shown = capsys.readouterr().out
+    assert "warning: each notification is sent twice\n" in shown
+    assert "left alone: swift: known, and not edited by hybridmsg\n" in shown
+    document = through_json(documents.plan_document(told))
+    assert document["warnings"] == ["each notification is sent twice"]
+    assert document["left_alone"][0].startswith("swift: ")
