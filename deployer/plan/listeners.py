@@ -87,7 +87,7 @@ class Notifications:
         return notify_bus.is_amqp(url) or (bus is not None and not self.brokers.isdisjoint(bus.hosts))
 
     def _followed(self, project: ProjectDeployment, planned: Secret, conf: Effective) -> Secret | None:
-        """Return where a listener of its own bus goes for the sake of those that it hears, None when it hears nobody."""
+        """Return where a listener of its own bus goes to hear those that it hears today, None when it hears nobody."""
         today = notify_bus.effective_url(conf)
         here = RpcBus.of(today) if today else None
         # What notifies over a router is heard by nobody.
