@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from tests.lab import Lab
+from tests.lab.cloud import wait_until
 
 MAIN_FILE = "/etc/neutron/neutron.conf"
 SITE_FILE = "/etc/neutron/server.conf.d/site.conf"
@@ -33,7 +36,7 @@ print(port)
 )
 # What an L2 agent hears when a port is deleted: a fanout cast of neutron/plugins/ml2/rpc.py, AgentNotifierApi.
 _AGENT = """
-import os, select, sys
+import os, sys
 from oslo_config import cfg
 import oslo_messaging
 class Agent:
@@ -45,8 +48,8 @@ target = oslo_messaging.Target(topic="q-agent-notifier-port-delete", server="hyb
 transport = oslo_messaging.get_rpc_transport(cfg.CONF)
 server = oslo_messaging.get_rpc_server(transport, target, [Agent()], executor="threading")
 server.start()
-print("listening", transport._driver._url.transport, flush=True)
-select.select([sys.stdin], [], [], 60)
+print(transport._driver._url.transport, flush=True)
+sys.stdin.read()
 os._exit(0)
 """
 
@@ -61,19 +64,46 @@ def make_and_delete_port(lab: Lab, host: str, network: str) -> str:
     return lab.run(host, ["python3", "-c", _PORT, network]).stdout.strip()
 
 
+def tells_agents(lab: Lab, host: str, listener: str) -> str:
+    """Return the driver of the bus over which an agent on `listener` hears what neutron-api on `host` tells agents.
+
+    Ports are deleted until one was heard: an agent has not subscribed everywhere as soon as it starts to.
+    """
+    network = create_network(lab, host)
+    deleted: set[str] = set()
+
+    def one_is_heard() -> bool:
+        deleted.add(make_and_delete_port(lab, host, network))
+        return not deleted.isdisjoint(gone)
+
+    with _agent(lab, listener) as (driver, gone):
+        wait_until(one_is_heard, 60, f"an agent on {listener} hears of a port that neutron-api on {host} deleted")
+    return driver
+
+
 @contextmanager
-def agent(lab: Lab, host: str) -> Iterator[tuple[str, Iterator[str]]]:
-    """Run an agent on the bus of a host's neutron.conf; yield that bus's driver, and each port it hears is gone."""
+def _agent(lab: Lab, host: str) -> Iterator[tuple[str, set[str]]]:
+    """Run an agent on the bus of a host's neutron.conf; yield that bus's driver, and the ports it hears are gone."""
     argv = ["python3", "-W", "ignore", "-c", _AGENT]
     process = lab.popen(host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin is not None
     assert process.stdout is not None
+    driver = process.stdout.readline().decode().strip()
+    gone: set[str] = set()
+    listening = threading.Thread(target=_collect, args=(process.stdout, gone))
+    listening.start()
     try:
-        yield process.stdout.readline().decode().split()[-1], (line.decode().strip() for line in process.stdout)
+        yield driver, gone
     finally:
         process.stdin.close()
         process.wait(timeout=30)
+        listening.join()
         process.stdout.close()
+
+
+def _collect(lines: IO[bytes], into: set[str]) -> None:
+    for line in lines:
+        into.add(line.decode().strip())
 
 
 def transport_urls(lab: Lab, host: str, file: str) -> list[str]:
