@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,19 @@ def test_an_agent_that_is_hung_up_on_frees_the_host(agents: Start) -> None:
     agents().lock("r2")
 
 
+def open_files(pid: int) -> Iterator[str]:
+    """What the process has open; a shell that is about to become its program closes files meanwhile."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield str(descriptor.readlink())
+
+
 def test_a_daemon_started_by_a_step_does_not_hold_the_lock(state: Path) -> None:
     holder = HostLock(state)
     holder.take({"who": "ann", "when": "now", "run": "r1"})
     daemon = int(run(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"], 10).stdout)
     try:
-        held = {str(fd.readlink()) for fd in Path(f"/proc/{daemon}/fd").iterdir()}
+        held = set(open_files(daemon))
     finally:
         os.kill(daemon, signal.SIGKILL)
     assert str(state / "lock") not in held
