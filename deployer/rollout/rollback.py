@@ -7,7 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deployer.errors import ConfigurationError, DrainTimeout, HostsFailed, HybridmsgError, LeftoverMessages, Mistake
+from deployer.errors import (
+    ConfigurationError,
+    DrainTimeout,
+    HostsFailed,
+    HybridmsgError,
+    LeftoverMessages,
+    Mistake,
+    Unreachable,
+)
 from deployer.journal.runs import Run, RunStore
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.secrets import Blob
@@ -43,9 +51,11 @@ def rollback(
     host of the run is no longer in the inventory.
     """
     run = store.last_to_undo()
-    projects = [project for project in reversed(deployment.projects) if project.name in run.projects]
     _refuse_other_inventory(run, deployment)
     with Fleet(deployment, progress) as fleet:
+        _leave_out_lost(fleet, run, progress)
+        deployment = fleet.deployment
+        projects = [project for project in reversed(deployment.projects) if project.name in run.projects]
         # Any of the inventory's hosts may have a router to remove; one that is only left in peace need not be had.
         backends = (
             deployment.hosts if remove_backends else [host.name for host in deployment.rabbitmq if purge_leftovers]
@@ -63,6 +73,24 @@ def rollback(
         back = force or all(one.same for one in done.restored if one.what.startswith("/"))
         store.end(run, "rolled back" if back else "split", None if done.whole else "not all is as before the run")
     return done
+
+
+def _leave_out_lost(fleet: Fleet, run: Run, progress: Progress) -> None:
+    """Go on without the service hosts that the run went without and that are out of reach still: nothing changed there.
+
+    A record without any host is of an old run, which had all.
+    """
+    backends = {*fleet.deployment.rabbitmq, *fleet.deployment.qdrouterd}
+    apart = {
+        name: host
+        for name, host in fleet.deployment.hosts.items()
+        if run.hosts and name not in run.hosts and host not in backends
+    }
+    errors = ask_each(apart, lambda names: fleet.observe([apart[name] for name in names]))[1]
+    lost = {name: error for name, error in errors.items() if isinstance(error, Unreachable)}
+    for error in lost.values():
+        progress.event("", f"{error}; the run changed nothing there, and it is left out")
+    fleet.leave_out(lost)
 
 
 def _versions(fleet: Fleet) -> dict[str, str]:

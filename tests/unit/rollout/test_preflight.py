@@ -128,6 +128,17 @@ def test_a_service_host_that_is_waived_is_left_out_of_the_run_and_what_becomes_o
     assert "when it comes back its services are on the old bus" in line
 
 
+def test_a_run_that_went_without_a_host_goes_back_without_it_while_it_is_still_down(standard: Cloud) -> None:
+    down(standard, "ctl2")
+    standard.wire.fail("ctl2", "read_facts", Unreachable("ctl2", "connection refused"))
+    waiving(standard, "ctl2")
+    standard.migrate()
+    waiving(standard)
+    assert standard.rollback().whole
+    assert (standard.moved(), standard.run.state) == (set(), "rolled back")
+    assert "ctl2: connection refused; the run changed nothing there, and it is left out" in standard.told.lines
+
+
 def test_a_broker_that_is_down_is_refused_also_when_it_is_waived(standard: Cloud) -> None:
     down(standard, "msg1")
     waiving(standard, "msg1")
