@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from deployer.model.deployment import Policy, Sourced
 from deployer.model.inventory_files import InventoryFiles
 from deployer.model.inventory_schema import Address, OsaPolicy, Port, RemotePath, Text
+from deployer.model.shape_check import did_you_mean
 from deployer.model.yaml_source import KeyPath, YamlFile
 
 Bus = Literal["rpc", "notify"]
@@ -66,7 +67,7 @@ def read_variables(files: InventoryFiles, projects: Collection[str]) -> dict[str
     for name, written in data.items() if isinstance(data, dict) else ():
         path: KeyPath = ("data", name)
         if name not in known:
-            _check_name(files.defaults_file, path, name, known)
+            _check_name(files.defaults_file, path, name, known, projects)
             continue
         bus, field = known[name]
         try:
@@ -89,9 +90,14 @@ def _known(projects: Collection[str]) -> dict[str, tuple[Bus, str]]:
     return {**general, **own}
 
 
-def _check_name(file: YamlFile, path: KeyPath, name: str, known: Mapping[str, object]) -> None:
+def _check_name(
+    file: YamlFile, path: KeyPath, name: str, known: Mapping[str, object], projects: Collection[str]
+) -> None:
     near = get_close_matches(name, known, n=1, cutoff=0.85)
-    if near:
+    project, _, rest = name.partition(f"_{_WORD}_")
+    if f"{_WORD}_{rest}" in {variable(bus, field) for bus in BUSES for field in OWN}:
+        file.refuse(path, f'"{project}" is no project{did_you_mean(project, projects)}')
+    elif near:
         file.refuse(path, f'unknown variable. Did you mean "{near[0]}"?')
     elif _WORD in name:
         problem = f"is no variable that is known here: {_WORD}_rpc_ and {_WORD}_notify_{{{','.join(GENERAL)}}}, and "
@@ -145,9 +151,10 @@ def _shaped(shape: Any) -> Callable[[object], Any]:
             return adapter.validate_python(value, strict=True)
         except ValidationError as error:
             found = error.errors(include_url=False)[0]
-            where = "".join(f"[{part}]" if isinstance(part, int) else f"{part}: " for part in found["loc"])
+            where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"])
             text = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            raise ValueError(f"{where} {text}".strip()) from None
+            text = "is missing" if found["type"] == "missing" else text
+            raise ValueError(f"{where}: {text}" if where else text) from None
 
     return parse
 

@@ -72,8 +72,13 @@ def _leave_out(data: dict[str, Any], place: KeyPath) -> None:
 
 def refuse_each(model: type[BaseModel], file: YamlFile, path: KeyPath, error: ValidationError) -> None:
     """Record everything that `error` found wrong with a `model` at `path`."""
-    for detail in error.errors(include_url=False):
-        file.refuse((*path, *detail["loc"]), _describe(model, detail))
+    details = error.errors(include_url=False)
+    for detail in details:
+        place = detail["loc"]
+        # Entries that are wrong do not count for pydantic, and the list they stand in is then too short besides.
+        inside = [other for other in details if len(other["loc"]) > len(place) and other["loc"][: len(place)] == place]
+        if detail["type"] != "too_short" or not inside:
+            file.refuse((*path, *place), _describe(model, detail))
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
@@ -84,6 +89,10 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
         return f"unknown key{did_you_mean(word, _known_keys(model, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return "is missing"
+    if detail["type"] == "too_short":
+        return "must not be empty"
+    if detail["type"] == "model_type":
+        return f"must be a mapping, not {_kind(detail['input'])}"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     text = text.replace("a valid dictionary", "a mapping").replace("a valid tuple", "a list")
     if detail["type"].endswith("_type"):

@@ -43,8 +43,10 @@ class YamlFile:
         return self.lines.get(path)
 
     def refuse(self, path: KeyPath, problem: str, line: int | None = None) -> None:
-        """Record a mistake at `path`, on its own line unless told another."""
-        self.mistakes.append(Mistake(self.name, _dotted(self.label, path), problem, line or self.line(path)))
+        """Record a mistake at `path`, on its own line unless told another; one that every project has, once."""
+        mistake = Mistake(self.name, _dotted(self.label, path), problem, line or self.line(path))
+        if mistake not in self.mistakes:
+            self.mistakes.append(mistake)
 
 
 def _dotted(label: str, path: KeyPath) -> str:

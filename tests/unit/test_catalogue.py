@@ -237,7 +237,7 @@ def test_an_operators_file_is_not_remembered_for_the_next_inventory(tmp_path: Pa
         ("role: client", "role: client, inner: [a]", "units[1]", 6, "watcher-api: only a server has topics"),
         ("role: server", "role: server, server: drawn", "units[0]", 5, "all its topics are inner"),
         ("order: 10}", "order: 1}", "", None, "watcher: every server must be ordered before every client"),
-        ("[watcher-api]", "[]", "units[1].names", 6, "should have at least 1 item"),
+        ("[watcher-api]", "[]", "units[1].names", 6, "must not be empty"),
         ("order: 80", "order: 80\norder: 81", "order", 2, "is named twice, on lines 1 and 2"),
         ("order: 80", "order: 80\nname: aetos", "name", 2, "is the file's own name"),
         ("order: 80", "order: 80: 81", "", 1, "YAML syntax error"),
@@ -249,6 +249,11 @@ def test_a_mistake_of_the_operators_is_named_with_file_and_line(
     found = mistakes(tmp_path, watcher=WATCHER.replace(right, wrong, 1))
     assert all(mistake.file == str(tmp_path / "watcher.yaml") for mistake in found)
     assert [mistake for mistake in found if (mistake.path, mistake.line) == (path, line) and problem in mistake.problem]
+
+
+def test_a_unit_that_is_wrong_is_told_and_not_that_the_list_is_empty_without_it(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, nova="units: [{names: [nova-api], role: clinet, order: 10}]\n")
+    assert [mistake.path for mistake in found] == ["units[0].role"]
 
 
 def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:

@@ -237,9 +237,10 @@ class TestElsewhere:
         ("oslomsg_rpc_ssl_ca_file: ca.pem", "oslomsg_rpc_ssl_ca_file", ["absolute path"]),
         ("nova_oslomsg_rpc_vhost: ''", "nova_oslomsg_rpc_vhost", ["not empty"]),
         ("nova_oslomsg_rpc_password: hunter22", "nova_oslomsg_rpc_password", ["secrets file"]),
-        ("oslomsg_rpc_policies: [{name: a, pattern: b}]", "oslomsg_rpc_policies", ["tags"]),
+        ("oslomsg_rpc_policies: [{name: a, pattern: b}]", "oslomsg_rpc_policies", ["[0].tags: is missing"]),
         ("oslomsg_rpc_prot: 5672", "oslomsg_rpc_prot", ['Did you mean "oslomsg_rpc_port"?']),
-        ("nvoa_oslomsg_rpc_port: 5672", "nvoa_oslomsg_rpc_port", ['Did you mean "nova_oslomsg_rpc_port"?']),
+        ("nvoa_oslomsg_rpc_port: 5672", "nvoa_oslomsg_rpc_port", ['"nvoa" is no project. Did you mean "nova"?']),
+        ("billing_oslomsg_rpc_port: 1", "billing_oslomsg_rpc_port", ['"billing" is no project', "Known here: "]),
         ("oslomsg_rabbit_quorum_queues: true", "oslomsg_rabbit_quorum_queues", ["Take it out"]),
     ],
 )
@@ -247,6 +248,11 @@ def test_a_variable_that_cannot_be_is_refused_by_name(write: Write, text: str, n
     directory = write(defaults=variables(text))
     check(directory, "defaults.yaml", 5, path(name), *words)
     assert "hunter22" not in str(mistakes(directory))
+
+
+def test_a_general_variable_that_is_wrong_for_every_project_is_refused_once(write: Write) -> None:
+    directory = write(SITE + GLANCE, defaults=variables("oslomsg_rpc_port: 5673"))
+    check(directory, "defaults.yaml", 5, path("oslomsg_rpc_port"), "5672")
 
 
 def test_routers_are_refused_a_port_and_a_group_that_are_not_theirs(write: Write) -> None:
