@@ -31,7 +31,8 @@ from deployer.plan.steps import Intent, Wave
 class ProjectPlan:
     """What one project needs, by host, and the servers that must answer afterwards.
 
-    `rpc` is the planned bus. `edits` has the files that change, `reads` the files of every unit, as it reads them.
+    `rpc` is the planned bus. `edits` has the files that change, `reads` the files of every unit, as it reads them,
+    `contents` the sha256 of each of them, by path: what is not edited has a say in what an edit comes to.
     `units` has the active units of every host that stops for the switch, in the catalogue's order; `answering` those
     among them that are RPC servers. `clients` are staged installations, `lines` tell people of the cells. `timeout`
     (s): one unit to stop or start.
@@ -41,6 +42,7 @@ class ProjectPlan:
     rpc: Transport
     edits: dict[str, tuple[FileEdit, ...]]
     reads: dict[str, dict[str, tuple[str, ...]]]
+    contents: dict[str, dict[str, str | None]]
     clients: dict[str, tuple[Intent, ...]]
     cells: dict[str, tuple[Intent, ...]]
     lines: tuple[str, ...]
@@ -154,6 +156,7 @@ def _plan_project(
         rpc=rpc,
         edits=edits,
         reads={fact.host: reads(project, fact) for fact in hosts},
+        contents={fact.host: _contents(project, fact) for fact in hosts},
         clients=client_intents(project, hosts, deployment.timeouts.install) if rpc.driver == "amqp" else {},
         cells=cells.intents,
         lines=cells.lines,
@@ -167,6 +170,11 @@ def _plan_project(
 def reads(project: ProjectDeployment, facts: HostFacts) -> dict[str, tuple[str, ...]]:
     """Return the files that each of the project's units reads, where its start told."""
     return {unit.name: unit.config.files for unit in units_of(facts, project) if unit.config}
+
+
+def _contents(project: ProjectDeployment, facts: HostFacts) -> dict[str, str | None]:
+    paths = (path for conf in effective_configs(facts, project).values() for path, _ in conf.files)
+    return {path: facts.files[path].sha256 for path in paths}
 
 
 def _serves(project: ProjectDeployment, facts: Iterable[HostFacts], hosts: Collection[str]) -> bool:

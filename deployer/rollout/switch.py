@@ -6,6 +6,7 @@ first, the bus becomes idle, all servers move at once and answer, and callers co
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 from deployer.errors import HostsFailed, HybridmsgError, StalePlan
@@ -28,6 +29,7 @@ class Switch:
     def __init__(self, fleet: Fleet, carrier: Carrier, drain: Drain) -> None:
         self._fleet, self._carrier, self._drain = fleet, carrier, drain
         self._bus = Bus(fleet)
+        self._written: dict[tuple[str, str], str] = {}
 
     def carry(self, plan: ProjectPlan) -> Pause:
         """Move the project and return how long its callers were stopped.
@@ -47,6 +49,7 @@ class Switch:
         killed += self._carry(servers)
         purges = self._drain.enter(plan.project, planned_bus(self._fleet.deployment, plan.project))
         self._carry(*purges, plan.write_wave(), plan.cells_wave())
+        self._remember_written(plan)
         self._carry(plan.start_servers_wave())
         self._bus.gate_servers(plan, ran, gate)
         self._carry(plan.start_callers_wave())
@@ -74,11 +77,16 @@ class Switch:
             if reads(plan.project, facts[host]) != files:
                 problem = f"units of {plan.project.name} read other files than when the plan was made"
                 stale[host] = StalePlan(host, problem, "Run again")
-        for host, edit in ((host, edit) for host, own in plan.edits.items() for edit in own):
-            if facts[host].files[edit.path].sha256 != edit.fact.sha256:
-                stale[host] = StalePlan(host, f"{edit.path} changed since the plan was made", "Run again")
+        for host, path, sha256 in ((host, *one) for host, own in plan.contents.items() for one in own.items()):
+            if facts[host].files[path].sha256 != self._written.get((host, path), sha256):
+                stale[host] = StalePlan(host, f"{path} changed since the plan was made", "Run again")
         if stale:
             raise HostsFailed(stale)
+
+    def _remember_written(self, plan: ProjectPlan) -> None:
+        """Remember what the files are now: other projects may read them too, and this run is nobody's surprise."""
+        for host, edit in ((host, edit) for host, own in plan.edits.items() for edit in own):
+            self._written[host, edit.path] = hashlib.sha256(edit.after.reveal()).hexdigest()
 
 
 def planned_bus(deployment: Deployment, project: ProjectDeployment) -> RpcBus | None:

@@ -8,11 +8,12 @@ import pytest
 
 from deployer.errors import ConfigurationError, GateFailed, HostsFailed, LeftoverMessages
 from deployer.plan.bus_today import RpcBus
-from tests.unit.plan.cloud import NOVA, RTR1
+from tests.unit.plan.cloud import GLANCE, NOVA, RTR1
 from tests.unit.rollout import buses
-from tests.unit.rollout.conftest import API_DATABASE, CONTROLLERS, OLD, Cloud
+from tests.unit.rollout.conftest import API_DATABASE, CONTROLLERS, EVERYTHING, OLD, Cloud
 
 BUS = "/etc/nova/bus.conf.d/bus.conf"
+LATE = "/etc/nova/late.conf"
 BEFORE_NOVA = 2
 """The look at ctl2 just before nova's callers stop: the first is before glance's."""
 
@@ -95,10 +96,35 @@ def test_a_second_file_that_changed_since_the_plan_stops_no_caller(split: Cloud)
     assert ("stop", "nova-api", "ctl1") not in split.world.acts
 
 
+def test_a_file_that_no_edit_touches_and_that_changed_since_the_plan_stops_no_caller(split: Cloud) -> None:
+    for name in CONTROLLERS:
+        host = split.world.hosts[name]
+        host.files[LATE] = b"[DEFAULT]\ndebug = true\n"
+        for unit in (host.units[name] for name in ("nova-conductor", "nova-api")):
+            unit.reads, unit.read = (*unit.reads, LATE), dict(host.files)
+
+    def meddle() -> None:
+        split.world.hosts["ctl2"].files[LATE] += OLD
+
+    split.wire.meanwhile("ctl2", "read_facts", meddle, at=BEFORE_NOVA)
+    with pytest.raises(HostsFailed, match=f"ctl2: {LATE} changed since the plan was made"):
+        split.migrate()
+    assert ("stop", "nova-api", "ctl1") not in split.world.acts
+
+
+def test_what_the_run_itself_wrote_for_one_project_is_no_surprise_to_another_that_reads_it(split: Cloud) -> None:
+    for name in CONTROLLERS:
+        host = split.world.hosts[name]
+        for unit in (host.units[name] for name in ("nova-conductor", "nova-api")):
+            unit.reads, unit.read = (GLANCE, *unit.reads), dict(host.files)
+    split.migrate()
+    assert split.moved() == EVERYTHING
+
+
 def test_a_unit_that_reads_other_files_than_when_the_plan_was_made_stops_no_caller(split: Cloud) -> None:
     def meddle() -> None:
         unit = split.world.hosts["ctl2"].units["nova-api"]
-        unit.reads = (*unit.reads, "/etc/nova/late.conf")
+        unit.reads = (*unit.reads, LATE)
 
     split.wire.meanwhile("ctl2", "read_facts", meddle, at=BEFORE_NOVA)
     with pytest.raises(HostsFailed, match="ctl2: units of nova read other files"):
