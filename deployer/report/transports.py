@@ -27,7 +27,7 @@ def show_transports(deployment: Deployment) -> None:
     for project in deployment.projects:
         table = Table(title=project.name, title_justify="left")
         for column in ("variable", "value", "from"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")  # of a long URL the end is the vhost: nothing may be cut off
         for bus in BUSES:
             for name, found in _rows(deployment, project, bus):
                 table.add_row(Text(name), Text(_text(found.value)), Text(found.source))

@@ -60,6 +60,16 @@ def test_the_table_for_people_has_the_same_and_no_password(inventory: Path, caps
     assert "canary" not in said
 
 
+def test_no_end_of_a_long_url_is_cut_off(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    defaults = DEFAULTS.replace("mq.example", ",".join(f"broker-{number}.messaging.example" for number in range(5)))
+    (inventory / "defaults.yaml").write_text(defaults)
+    assert run(["show-transports", "-i", str(inventory)]) == 0
+    said = capsys.readouterr().out
+    values = [line.split("│")[2].strip() for line in said.splitlines() if line.startswith("│")]
+    assert "broker-4.messaging.example:5672/glance?ssl=0" in "".join(values)
+    assert "…" not in said
+
+
 def test_a_bus_that_there_is_not_has_its_transport_alone(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["show-transports", "-i", str(inventory), "--json"])
     notify = json.loads(capsys.readouterr().out)["projects"]["heat"]["notify"]
