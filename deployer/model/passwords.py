@@ -23,6 +23,7 @@ ROUTER_PASSWORD = "qdrouterd_password"  # noqa: S105 - the name of a key
 MINIMUM_LENGTH = 8
 ROUTER_PASSWORD_LENGTH = 199
 """Bytes that qdrouterd reads of a password file (qpid-dispatch, src/connection_manager.c)."""
+_TEMPLATE = re.compile(r"\{\{.+\}\}")
 _ALPHABET = string.ascii_letters + string.digits
 # Never a misspelling: openstack-ansible's roles keep a password for each of these under the same pattern.
 _OTHERS = (
@@ -118,6 +119,8 @@ def _weakness(key: str, value: object) -> str:
         return f"is shorter than {MINIMUM_LENGTH} characters. Take a longer one"
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in value):
         return "has control characters (a line break, a tab). Take a value on one line"
+    if _TEMPLATE.search(value):
+        return "is a template of Ansible's, which is not evaluated here. Write the value itself"
     return _unfit(key, value)
 
 

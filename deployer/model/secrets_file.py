@@ -83,7 +83,7 @@ class SecretsFile:
                 return self._refuse(str(error))
             content = self._opened(self._whole)
             if content is None:
-                return self._refuse(self._locked("it"))
+                return self._refuse(self._locked())
             self._content, name = content, f"{name} (decrypted)"
         self.yaml = parse_yaml(self._content.reveal(), name, confidential=True)
         return None
@@ -116,11 +116,12 @@ class SecretsFile:
     def _opened(self, envelope: Envelope) -> Blob | None:
         return envelope.open(self._vault.secret) if self._vault else None
 
-    def _locked(self, what: str) -> str:
+    def _locked(self, keys: str = "") -> str:
         if not self._vault:
-            remedy = f"Name what opens it: secrets.vault_password_file in defaults.yaml, or {VAULT_PASSWORD}"
-            return f"is encrypted with ansible-vault ({what}). {remedy}"
-        return f"the vault password of {self._vault.origin} does not open {what}. Give the one it was encrypted with"
+            remedy = f"Name what opens it: hybridmsg.secrets.vault_password_file in defaults.yaml, or {VAULT_PASSWORD}"
+            return f"is encrypted with ansible-vault{f' ({keys})' if keys else ''}. {remedy}"
+        problem = f"the vault password of {self._vault.origin} does not open {keys or 'it'}"
+        return f"{problem}. Give the one it was encrypted with"
 
     def _written(self, values: Mapping[str, Secret]) -> dict[str, str | Vaulted]:
         """Return the values as they will stand in the file: encrypted where others of it are."""

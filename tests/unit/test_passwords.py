@@ -206,6 +206,13 @@ def test_a_key_that_is_wanted_is_no_misspelling_of_another(tmp_path: Path) -> No
     assert reveal(secrets_file(tmp_path, f"{first}: given-one\n"), first, second)[1] == [second]
 
 
+def test_a_template_of_ansibles_is_no_password(tmp_path: Path) -> None:
+    (mistake,) = refused(secrets_file(tmp_path, f"{NOVA}: '{{{{ hunter_2_x }}}}'\n"))
+    assert (mistake.line, mistake.path) == (1, NOVA)
+    assert "template of Ansible's" in mistake.problem
+    assert "hunter" not in str(mistake)
+
+
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     path = secrets_file(tmp_path, f"{NOVA}: short\n{HEAT}: 1\nglnce_oslomsg_rpc_password: x\n{HEAT}: 2\n")
     found = refused(path, NOVA, HEAT, password_key("glance"))
@@ -326,7 +333,8 @@ class TestEncryptedFile:
 
     def test_without_a_password_the_way_to_give_one_is_told(self, tmp_path: Path, name: str) -> None:
         (mistake,) = refused(from_ansible(tmp_path, name))
-        assert "secrets.vault_password_file" in mistake.problem
+        assert mistake.problem.startswith("is encrypted with ansible-vault. ")
+        assert "hybridmsg.secrets.vault_password_file" in mistake.problem
 
     def test_others_may_not_read_it_either(self, tmp_path: Path, name: str) -> None:
         path = from_ansible(tmp_path, name)
