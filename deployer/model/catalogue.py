@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 
 from deployer.errors import ConfigurationError, Mistake
@@ -19,6 +19,15 @@ from deployer.model.yaml_source import YamlFile, read_yaml
 Role = Literal["server", "client", "notifier", "listener"]
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _ROLES = ("rabbitmq", "qdrouterd")  # groups of the inventory that are no project's
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return path
+
+
+_AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 
 
 class _Entry(BaseModel):
@@ -79,7 +88,7 @@ class Project(_Entry):
     name: str
     order: int
     exchange: str
-    files: tuple[str, ...] = Field(min_length=1)
+    files: tuple[_AbsolutePath, ...] = Field(min_length=1)
     context: dict[str, str] = {}
     notifies: bool = False
     cells: bool = False

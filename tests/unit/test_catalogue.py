@@ -230,6 +230,7 @@ def test_an_operators_file_is_not_remembered_for_the_next_inventory(tmp_path: Pa
         ("exchange:", "exchnage:", "exchnage", 2, 'unknown key. Did you mean "exchange"?'),
         ("exchange: watcher\n", "", "exchange", None, "is missing"),
         ("[/etc/watcher/watcher.conf]", "/etc/watcher/watcher.conf", "files", 3, "should be a list, not text"),
+        ("[/etc/watcher/watcher.conf]", "[watcher.conf]", "files[0]", 3, "must be an absolute path"),
         ("role: client", "role: clinet", "units[1].role", 6, "should be 'server', 'client', 'notifier' or 'listener'"),
         ("names:", "nmaes:", "units[0].nmaes", 5, 'unknown key. Did you mean "names"?'),
         ("topics: [watcher.decision.control], ", "", "units[0]", 5, "watcher-decision-engine: a server has topics"),
