@@ -160,7 +160,8 @@ class ProjectDeployment:
 class Deployment:
     """All that the operator asks for; hosts are in the order of hosts.yaml, projects in the catalogue's.
 
-    `clusters` are the groups that a project's RPC or notifications are on, each a RabbitMQ cluster of its own.
+    `clusters` are the groups that a project's RPC or notifications are on, each a RabbitMQ cluster of its own; and the
+    group rabbitmq, where it has hosts of its own, also when no bus is on it any more.
     The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there never were any.
     `generated_secrets` are the keys that had no value in the secrets file before and now have one; `waive` names what
     a preflight is to let pass. `variables` are openstack-ansible's, as they were written; `sources` has, for each

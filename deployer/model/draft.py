@@ -110,12 +110,23 @@ def _project(
 
 
 def _clusters(draft: Deployment) -> Iterator[RabbitCluster]:
-    """Yield a cluster for each group that a bus is on; without projects for the usual one."""
+    """Yield a cluster for each group that a bus is on, and the usual one also when the last bus is about to leave it.
+
+    What is in flight there, who would stay behind, and what waits there on the way back is asked of its brokers.
+    """
     found = [bus_values(draft, project, bus) for project in draft.projects for bus in BUSES]
     groups = [values.host_group.value for values in found if values.transport.value == "rabbit"]
-    for group in dict.fromkeys(groups if draft.projects else [RABBITMQ]):
-        if group and group != QDROUTERD and (members := draft.members(group)):
-            yield RabbitCluster(group, members)
+    clusters = {
+        group: members
+        for group in dict.fromkeys(groups)
+        if group and group != QDROUTERD and (members := draft.members(group))
+    }
+    usual = draft.members(RABBITMQ)
+    # It may also be a group around the others.
+    if usual and not any(host in members for members in clusters.values() for host in usual):
+        clusters[RABBITMQ] = usual
+    for group, members in clusters.items():
+        yield RabbitCluster(group, members)
 
 
 def _sources(file: YamlFile) -> Iterator[tuple[str, str]]:

@@ -177,6 +177,12 @@ class TestWithoutNotifications:
         with pytest.raises(ValueError, match="noop"):
             found.notify.url()
 
+    def test_brokers_that_every_bus_leaves_are_a_cluster_still_for_they_are_asked_who_is_on_them(
+        self, write: Write
+    ) -> None:
+        text = variables("oslomsg_notify_transport: none")
+        assert [one.group for one in load_deployment(write(SITE + ROUTER, defaults=text)).clusters] == ["rabbitmq"]
+
     def test_a_broker_that_is_missing_is_not_taken_for_none(self, write: Write) -> None:
         check(
             write(ROUTER + GLANCE),
