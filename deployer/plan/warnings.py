@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.model.deployment import Deployment, ProjectDeployment
+from deployer.model.transports import resolve
 from deployer.plan import notify_bus
 from deployer.plan.effective import Effective, effective_configs, units_of
 from deployer.plan.observed import HostFacts
@@ -17,7 +18,11 @@ def warnings(deployment: Deployment, facts: Facts) -> tuple[str, ...]:
         line
         for project in deployment.projects
         for host in project.hosts
-        for line in (*_starts(project, facts[host.name]), *_sent_twice(project, facts[host.name]))
+        for line in (
+            *_starts(project, facts[host.name]),
+            *_sent_twice(project, facts[host.name]),
+            *_sent_nowhere(deployment, project, facts[host.name]),
+        )
     ]
     return tuple(dict.fromkeys(found))
 
@@ -40,6 +45,16 @@ def _sent_twice(project: ProjectDeployment, facts: HostFacts) -> Iterator[str]:
     if project.project.notifies:
         for conf in effective_configs(facts, project).values():
             yield from _twice(conf)
+
+
+def _sent_nowhere(deployment: Deployment, project: ProjectDeployment, facts: HostFacts) -> Iterator[str]:
+    """Yield where notifications have a bus and noop keeps them from it: an operator's word, or an earlier plan's."""
+    if project.project.notifies and resolve(deployment, project).notify.driver != "noop":
+        for conf in effective_configs(facts, project).values():
+            found = conf.get_all(notify_bus.SECTION, "driver", notify_bus.OLD_DRIVER)
+            if {one.value for one in found if one.value} == {"noop"}:
+                places = " and ".join(f"{one.path}:{one.line}" for one in found if one.value)
+                yield f"{conf.host}: {project.name} sends no notifications: its driver is noop ({places}), which stays"
 
 
 def _twice(conf: Effective) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deployer.errors import ConfigurationError
+from deployer.model.deployment import Sourced
 from deployer.plan.observed import ConfigSource, HostFacts, UnitFact
 from deployer.plan.planner import make_plan
 from deployer.plan.warnings import warnings
@@ -54,6 +55,15 @@ def test_drivers_add_up_over_files_too() -> None:
 )
 def test_nothing_is_told_of_what_is_sent_once(text: str) -> None:
     assert told(text) == ()
+
+
+def test_a_driver_noop_beside_a_planned_bus_is_told_and_none_beside_none() -> None:
+    text = f"[{OSLO}]\ndriver = noop\n"
+    [line] = told(text)
+    assert line == f"ctl1: glance sends no notifications: its driver is noop ({GLANCE}:2), which stays"
+    assert told(text, f"[{OSLO}]\ndriver = messagingv2\n") == ()
+    none = replace(SITE, variables={"oslomsg_notify_transport": Sourced("none", "defaults.yaml:7")})
+    assert warnings(none, facts(text)) == ()
 
 
 def test_an_option_of_masakaris_own_is_no_driver() -> None:
