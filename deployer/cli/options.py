@@ -31,12 +31,12 @@ class Settings:
     def deployment(self, waive: tuple[str, ...] = ()) -> Deployment:
         """Read and validate the inventory; raises ConfigurationError with every mistake."""
         from deployer.model.inventory import load_deployment
-        from deployer.model.transports import elsewhere
+        from deployer.model.transports import elsewhere, unheard
 
         found = load_deployment(self.inventory)
         for key in found.generated_secrets:
             self.progress().event("", f"generated {key} in the secrets file of {self.inventory}")
-        for line in elsewhere(found):
+        for line in (*elsewhere(found), *unheard(found)):
             self.progress().event("", line)
         return replace(found, waive=(*found.waive, *waive))
 

@@ -105,6 +105,20 @@ def elsewhere(deployment: Deployment) -> Iterator[str]:
                 yield f"{project.name}: {what} over {servers}, not deployed here: {needed}"
 
 
+def unheard(deployment: Deployment) -> Iterator[str]:
+    """Yield a line for people for each listener that projects without notifications tell nothing any more."""
+    silent = [one.name for one in deployment.projects if resolve(deployment, one).notify.driver == "noop"]
+    for project in deployment.projects:
+        listener = project.project.listener
+        if listener is None:
+            continue
+        names = [one.name for one in deployment.projects if one.project.notifies and one.name in silent]
+        if listener.own and project.name in silent:
+            yield f"{project.name}: its listener hears nothing: it has no notification bus (transport: none)"
+        elif not listener.own and names:
+            yield f"{project.name}: hears nothing of {', '.join(names)}: they send no notifications (transport: none)"
+
+
 def _transport(deployment: Deployment, values: BusValues) -> Transport:
     driver = _DRIVERS[values.transport.value]
     password = values.password.value

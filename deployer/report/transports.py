@@ -14,7 +14,7 @@ from deployer.model.osa_chain import bus_values
 from deployer.model.osa_variables import BUSES, Bus, variable
 from deployer.model.secrets import Secret
 from deployer.model.transport_url import TransportURL
-from deployer.model.transports import Transport, elsewhere, resolve
+from deployer.model.transports import Transport, elsewhere, resolve, unheard
 from deployer.report.console import console
 from deployer.report.documents import SCHEMA
 
@@ -95,6 +95,7 @@ def _text(value: object) -> str:
 
 def _notes(deployment: Deployment) -> Iterator[str]:
     yield from elsewhere(deployment)
+    yield from unheard(deployment)
     for project in deployment.projects:
         if not project.project.managed:
             yield f"{project.name}: its files are not edited; write them as shown above"

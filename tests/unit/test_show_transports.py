@@ -83,3 +83,15 @@ def test_servers_that_are_not_deployed_are_told(inventory: Path, capsys: pytest.
     (note,) = [line for line in json.loads(said.out)["notes"] if line.startswith("glance")]
     assert "mq.example (port 5672), not deployed here" in note
     assert note in said.err
+
+
+def test_a_listener_that_will_hear_nothing_of_a_project_is_told(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (inventory / "hosts.yaml").open("a") as hosts:
+        hosts.write("tel1: {hostname: 10.0.0.4, groups: [ceilometer]}\n")
+    run(["show-transports", "-i", str(inventory), "--json"])
+    said = capsys.readouterr()
+    (note,) = [line for line in json.loads(said.out)["notes"] if line.startswith("ceilometer")]
+    assert note.startswith("ceilometer: hears nothing of heat: ")
+    assert note in said.err
