@@ -97,6 +97,9 @@ def _homeless(question: _Question) -> tuple[KeyPath, str] | None:
     if transport == "rabbit" and group == QDROUTERD:
         remedy = f"Write {variable(question.bus, 'transport')}: amqp, or name a group of brokers"
         return question.own("host_group"), f"names the routers' group, and the transport is rabbit. {remedy}"
+    if transport == "rabbit" and group in [project.name for project in deployment.projects]:
+        problem = f"{group} is a project, and RabbitMQ would be installed on its hosts. Name a group of brokers"
+        return question.own("host_group"), problem
     if group and not members:
         known = {name for host in deployment.hosts.values() for name in host.groups}
         return question.own("host_group"), f'no host is in the group "{group}"{did_you_mean(group, known)}'

@@ -230,6 +230,7 @@ class TestElsewhere:
         ("oslomsg_rpc_transport: zmq", "oslomsg_rpc_transport", ["no transport"]),
         ("oslomsg_rpc_transport: amqp", "oslomsg_rpc_transport", ['"qdrouterd"', "Add one"]),
         ("oslomsg_rpc_host_group: rabbitmq_al", "oslomsg_rpc_host_group", ['Did you mean "rabbitmq"?']),
+        ("nova_oslomsg_rpc_host_group: nova", "nova_oslomsg_rpc_host_group", ["nova is a project"]),
         ("nova_oslomsg_rpc_setup_host: ctl1", "nova_oslomsg_rpc_setup_host", ['no host of the group "rabbitmq"']),
         ("oslomsg_rpc_servers: '10.0.0.1,mq.example'", "oslomsg_rpc_servers", ["mq.example", "host_group"]),
         ("oslomsg_rpc_servers: 'a b'", "oslomsg_rpc_servers", ["neither an IP address"]),
