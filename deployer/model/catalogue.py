@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ from deployer.model.yaml_source import YamlFile, read_yaml
 Role = Literal["server", "client", "notifier", "listener"]
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _ROLES = ("rabbitmq", "qdrouterd")  # groups of the inventory that are no project's
+_NEEDED = {"order", "exchange", "files", "units"}  # of a new project: they have no default
 
 
 def _absolute(path: str) -> str:
@@ -159,6 +161,10 @@ def _own_project(file: YamlFile, path: Path, shipped: Mapping[str, Mapping[str, 
         file.refuse(("name",), "is the file's own name. Delete the line")
         return None
     if file.mistakes:
+        return None
+    near = get_close_matches(path.stem, shipped, n=1, cutoff=0.75)
+    if near and path.stem not in shipped and not file.data.keys() >= _NEEDED:
+        file.refuse((), f'is no project that is known, and not all of a new one. Did you mean "{near[0]}.yaml"?')
         return None
     try:
         return Project.model_validate({**shipped.get(path.stem, {}), **file.data, "name": path.stem})

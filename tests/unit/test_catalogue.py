@@ -262,6 +262,11 @@ def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     assert {Path(mistake.file).name for mistake in found} == {"nova.yaml", "watcher.yaml"}
 
 
+def test_a_file_of_a_misspelt_project_is_told_which_one_it_may_mean(tmp_path: Path) -> None:
+    [mistake] = mistakes(tmp_path, nvoa="order: 5\n")
+    assert 'Did you mean "nova.yaml"?' in mistake.problem
+
+
 @pytest.mark.parametrize("name", ["rabbitmq.yaml", "qdrouterd.yaml", "Nova.yaml", "nova.yml", "no va.yaml"])
 def test_a_file_whose_name_is_no_projects_is_refused_rather_than_ignored(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("order: 1\n", encoding="utf-8")
