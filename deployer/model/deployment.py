@@ -164,8 +164,9 @@ class Deployment:
     group rabbitmq, where it has hosts of its own, also when no bus is on it any more.
     The first of `qdrouterd` is the hub of the routers. `router_password` is empty where there never were any.
     `generated_secrets` are the keys that had no value in the secrets file before and now have one; `waive` names what
-    a preflight is to let pass. `variables` are openstack-ansible's, as they were written; `sources` has, for each
-    setting that was written ("rabbitmq.port") and each secret's key, where it came from.
+    a preflight is to let pass, `left_out` the hosts that a run goes without. `variables` are openstack-ansible's, as
+    they were written; `sources` has, for each setting that was written ("rabbitmq.port") and each secret's key, where
+    it came from.
     """
 
     directory: Path
@@ -181,6 +182,7 @@ class Deployment:
     router_password: Secret = field(default_factory=lambda: Secret(""))
     generated_secrets: tuple[str, ...] = ()
     waive: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     variables: Mapping[str, Sourced[Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -207,4 +209,5 @@ class Deployment:
             for project in self.projects
         ]
         hosts = {key: host for key, host in self.hosts.items() if key != name}
-        return replace(self, hosts=hosts, projects=tuple(project for project in projects if project.hosts))
+        left = tuple(project for project in projects if project.hosts)
+        return replace(self, hosts=hosts, projects=left, left_out=(*self.left_out, name))

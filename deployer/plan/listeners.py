@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.deployment import Deployment, ProjectDeployment
@@ -33,10 +33,14 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Notifications:
-    """All projects that notify, and the addresses (in lower case) of the brokers that the deployment knows."""
+    """All projects that notify, and the addresses (in lower case) of the brokers that the deployment knows.
+
+    With `unheard`, hosts that nobody could ask may notify over these brokers too.
+    """
 
     speakers: tuple[Speaker, ...] = ()
     brokers: frozenset[str] = frozenset()
+    unheard: bool = False
 
     @classmethod
     def of(cls, deployment: Deployment, facts: Facts) -> Notifications:
@@ -48,12 +52,12 @@ class Notifications:
         buses = [resolve(deployment, one).notify for one in deployment.projects]
         hosts = [*(host for bus in buses for host in bus.hosts), *(host.address for host in deployment.rabbitmq)]
         brokers = frozenset(host.lower() for host in hosts)
-        first = cls((), brokers)
+        first = cls((), brokers, bool(deployment.left_out))
         for followers in (False, True):
             speakers = [_speaker(deployment, one, facts, first) for one in notifying if _follows(one) == followers]
-            first = cls((*first.speakers, *speakers), brokers)
+            first = replace(first, speakers=(*first.speakers, *speakers))
         order = [one.name for one in notifying]
-        return cls(tuple(sorted(first.speakers, key=lambda one: order.index(one.name))), brokers)
+        return replace(first, speakers=tuple(sorted(first.speakers, key=lambda one: order.index(one.name))))
 
     @property
     def urls(self) -> dict[str, tuple[Secret, ...]]:
@@ -84,7 +88,8 @@ class Notifications:
     def _is_stale(self, url: Secret) -> bool:
         """Whether nobody is to read from there: a router, or a broker of ours where nobody notifies any more."""
         bus = RpcBus.of(url)
-        return notify_bus.is_amqp(url) or (bus is not None and not self.brokers.isdisjoint(bus.hosts))
+        ours = bus is not None and not self.brokers.isdisjoint(bus.hosts)
+        return notify_bus.is_amqp(url) or (ours and not self.unheard)
 
     def _followed(self, project: ProjectDeployment, planned: Secret, conf: Effective) -> Secret | None:
         """Return where a listener of its own bus goes to hear those that it hears today, None when it hears nobody."""

@@ -9,10 +9,10 @@ import pytest
 
 from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment
-from deployer.plan.listeners import heard_vhosts, notify_urls
+from deployer.plan.listeners import Notifications, heard_vhosts, notify_urls
 from deployer.plan.observed import HostFacts
 from tests.unit.plan import cloud
-from tests.unit.plan.cloud import CTL1, FOREIGN, GLANCE, NOVA, TEL1
+from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, GLANCE, NOVA, TEL1
 
 DESIGNATE = "/etc/designate/designate.conf"
 CEILOMETER = "/etc/ceilometer/ceilometer.conf"
@@ -110,3 +110,15 @@ def test_a_listener_of_its_own_bus_must_consume_there_alone() -> None:
     designate = next(one for one in cluster.projects if one.name == "designate")
     assert heard_vhosts(cluster, facts(nova=nova, designate=nova), designate) == {"nova": "nova"}
     assert heard_vhosts(cluster, facts(nova=nova, designate=FOREIGN), designate) == {}
+
+
+def test_a_host_that_is_left_out_of_a_run_may_notify_still_and_is_heard_where_it_was() -> None:
+    whole = cloud.deployment(
+        cloud.project("glance", CTL2), cloud.project("nova", CTL1), cloud.project("ceilometer", TEL1)
+    )
+    urls = tuple(cloud.url(whole, name) for name in ("glance", "nova", "ceilometer"))
+    listed = cloud.ini("".join(["[notification]\n", *(f"messaging_urls = {url}\n" for url in urls)]))
+    gone = replace(whole, projects=whole.projects[1:])
+    ceilometer = whole.projects[-1]
+    assert Notifications.of(whole.without("ctl2"), facts()).heard(ceilometer, listed) == urls
+    assert Notifications.of(gone, facts()).heard(ceilometer, listed) == urls[1:]
