@@ -95,7 +95,10 @@ def _check_name(
 ) -> None:
     near = get_close_matches(name, known, n=1, cutoff=0.85)
     project, _, rest = name.partition(f"_{_WORD}_")
-    if f"{_WORD}_{rest}" in {variable(bus, field) for bus in BUSES for field in OWN}:
+    own = {variable(bus, field) for bus in BUSES for field in OWN}
+    if name in own:
+        file.refuse(path, f"is each project's own, and there is no general one. Write PROJECT_{name}")
+    elif f"{_WORD}_{rest}" in own:
         file.refuse(path, f'"{project}" is no project{did_you_mean(project, projects)}')
     elif near:
         file.refuse(path, f'unknown variable. Did you mean "{near[0]}"?')

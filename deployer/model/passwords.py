@@ -112,7 +112,7 @@ def _check_names(source: YamlFile, known: Collection[str], missing: Collection[s
 
 def _weakness(key: str, value: object) -> str:
     if value is None or value == "":
-        return "is empty. Give it a value, or delete the line and one is generated"
+        return "is empty. Give it a value, or take it out and one is generated"
     if not isinstance(value, str):
         return "is not text. Put it in quotes"
     if len(value) < MINIMUM_LENGTH:

@@ -248,6 +248,7 @@ class TestElsewhere:
         ("oslomsg_rpc_prot: 5672", "oslomsg_rpc_prot", ['Did you mean "oslomsg_rpc_port"?']),
         ("nvoa_oslomsg_rpc_port: 5672", "nvoa_oslomsg_rpc_port", ['"nvoa" is no project. Did you mean "nova"?']),
         ("billing_oslomsg_rpc_port: 1", "billing_oslomsg_rpc_port", ['"billing" is no project', "Known here: "]),
+        ("oslomsg_rpc_vhost: /", "oslomsg_rpc_vhost", ["no general one. Write PROJECT_oslomsg_rpc_vhost"]),
         ("oslomsg_rabbit_quorum_queues: true", "oslomsg_rabbit_quorum_queues", ["Take it out"]),
     ],
 )
