@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from deployer.model.deployment import Deployment, ProjectDeployment
 from deployer.model.transports import resolve
 from deployer.plan import notify_bus
+from deployer.plan.bus_today import rpc_bus
 from deployer.plan.effective import Effective, effective_configs, units_of
 from deployer.plan.observed import HostFacts
 from deployer.plan.obstacles import Facts
@@ -24,7 +25,8 @@ def warnings(deployment: Deployment, facts: Facts) -> tuple[str, ...]:
             *_sent_nowhere(deployment, project, facts[host.name]),
         )
     ]
-    return tuple(dict.fromkeys(found))
+    left = (line for project in deployment.projects for line in _not_looked_at(deployment, project, facts))
+    return tuple(dict.fromkeys([*found, *left]))
 
 
 def left_alone(deployment: Deployment) -> tuple[str, ...]:
@@ -32,6 +34,18 @@ def left_alone(deployment: Deployment) -> tuple[str, ...]:
     told = [f"{one.name}: known, and not edited by hybridmsg" for one in deployment.projects if not one.project.managed]
     parts = [(project.name, part) for project in deployment.projects for part in project.project.unmoved]
     return (*told, *(f"{name}: {part.what}: {part.why}" for name, part in parts))
+
+
+def _not_looked_at(deployment: Deployment, project: ProjectDeployment, facts: Facts) -> Iterator[str]:
+    """Yield each RabbitMQ on hosts of the inventory that the project leaves and whose brokers nobody asks any more."""
+    planned = resolve(deployment, project).rpc
+    configs = [conf for host in project.hosts for conf in effective_configs(facts[host.name], project).values()]
+    for bus in filter(None, map(rpc_bus, configs)):
+        serving = ", ".join(host.name for host in bus.served_by(deployment))
+        if serving and bus.driver == "rabbit" and not bus.is_on(planned) and not bus.is_brokers(deployment):
+            problem = "in no group that a bus is on: who would stay behind there is not looked for, nor old messages"
+            remedy = "Let another bus, such as notifications, stay there for this run and leave in the next"
+            yield f"{project.name}: leaves RabbitMQ on {serving}, {problem} on the way back. {remedy}"
 
 
 def _starts(project: ProjectDeployment, facts: HostFacts) -> Iterator[str]:

@@ -66,6 +66,15 @@ def test_a_driver_noop_beside_a_planned_bus_is_told_and_none_beside_none() -> No
     assert warnings(none, facts(text)) == ()
 
 
+def test_leaving_brokers_of_the_inventory_that_nobody_asks_is_told() -> None:
+    ours = f"[DEFAULT]\ntransport_url = {cloud.url(SITE, 'glance')}\n"
+    elsewhere = {"oslomsg_rpc_servers": Sourced(("mq1.example",), "defaults.yaml:7")}
+    [line] = warnings(replace(SITE, clusters=(), variables=elsewhere), facts(ours))
+    assert line.startswith("glance: leaves RabbitMQ on msg1, in no group that a bus is on: ")
+    assert warnings(replace(SITE, variables=elsewhere), facts(ours)) == ()
+    assert told(f"[DEFAULT]\ntransport_url = {cloud.FOREIGN}\n") == ()
+
+
 def test_an_option_of_masakaris_own_is_no_driver() -> None:
     site = cloud.deployment(cloud.project("masakari", CTL1))
     path = site.projects[0].project.files[0]
