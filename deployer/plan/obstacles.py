@@ -45,6 +45,7 @@ def edit_projects(deployment: Deployment, facts: Facts) -> tuple[dict[str, dict[
             for fact in _of(project, facts)
         }
         done[project.name] = {host: files for host, files in tried.items() if files}
+        mistakes += [one for host, files in done[project.name].items() for one in _guessed(facts[host], project, files)]
     if not mistakes:
         mistakes = [one for host in deployment.hosts for one in shared_file_mistakes(_on(host, done))]
     return done, list(dict.fromkeys(mistakes))
@@ -62,6 +63,18 @@ def obstacles(deployment: Deployment, facts: Facts) -> list[Mistake]:
             *_cut_off(deployment, project, facts),
             *_unread_cells(deployment, project, facts),
         )
+    ]
+
+
+def _guessed(facts: HostFacts, project: ProjectDeployment, files: ServiceFiles) -> list[Mistake]:
+    """Return the running units that may read other files than those that change: nobody could prove where they are."""
+    changing = ", ".join(edit.path for edit in files.edits if edit.changed)
+    unknown = f"it is guessed to read {changing}, which is to change"
+    remedy = "Let its start name its files (--config-file), or stop it"
+    return [
+        Mistake(f"{facts.host}: {unit.name}", "", f"{unit.config.problem}; {unknown}. {remedy}")
+        for unit in units_of(facts, project)
+        if changing and unit.running and unit.config and unit.config.problem
     ]
 
 

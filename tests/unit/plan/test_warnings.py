@@ -11,6 +11,7 @@ from deployer.errors import ConfigurationError
 from deployer.model.deployment import Sourced
 from deployer.plan.observed import ConfigSource, HostFacts, UnitFact
 from deployer.plan.planner import make_plan
+from deployer.plan.projects import plan_projects
 from deployer.plan.warnings import warnings
 from tests.unit.plan import cloud
 from tests.unit.plan.cloud import CTL1, GLANCE
@@ -86,6 +87,18 @@ def test_a_start_that_was_not_understood_is_told_while_the_unit_runs() -> None:
     [line] = warnings(SITE, facts("[DEFAULT]\n", problem="its wrapper is no script"))
     assert line == f"ctl1: glance-api: its wrapper is no script; it is taken to read {GLANCE}, {LATE}, as by default"
     assert warnings(SITE, facts("[DEFAULT]\n", problem="its wrapper is no script", active="inactive")) == ()
+
+
+def test_a_running_unit_that_nobody_understands_is_refused_when_its_files_would_change_and_only_then() -> None:
+    odd = facts("[DEFAULT]\n", problem="its wrapper is no script")
+    with pytest.raises(
+        ConfigurationError, match=f"ctl1: glance-api: its wrapper is no script; .* read {GLANCE}, which"
+    ):
+        make_plan(SITE, odd)
+    assert make_plan(SITE, facts("[DEFAULT]\n", problem="its wrapper is no script", active="inactive")).changed
+    settled = cloud.after(facts("[DEFAULT]\n"), plan_projects(SITE, facts("[DEFAULT]\n")))["ctl1"].files[GLANCE].content
+    assert settled is not None
+    assert not make_plan(SITE, facts(settled.reveal().decode(), problem="its wrapper is no script")).projects[0].changed
 
 
 def test_a_plan_carries_its_warnings_and_is_no_longer_for_them() -> None:
