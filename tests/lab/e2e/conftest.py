@@ -92,7 +92,7 @@ def two_clusters(rolled_back: tuple[Migrated, dict[str, Any]]) -> Migrated:
     lab.reset(*BROKERS)
     inventory = Inventory(lab, "two-clusters")
     inventory.change("groups", rabbitmq_notify={}, controllers={"groups": ["neutron", "heat", "glance"]})
-    inventory.change("hosts", msg3__groups=["rabbitmq_notify"])
+    inventory.change("hosts", msg1__groups=["rabbitmq"], msg2__groups=["rabbitmq"], msg3__groups=["rabbitmq_notify"])
     inventory.change(
         "defaults", data__oslomsg_notify_host_group="rabbitmq_notify", data__heat_oslomsg_notify_transport="none"
     )

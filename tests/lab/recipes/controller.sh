@@ -41,10 +41,10 @@ DEFAULT notify_nova_on_port_data_changes false
 DEFAULT rpc_workers 1
 database connection $(database neutron neutron)
 END
-# A worker with threads now and then does not end when it is told to, and uWSGI waits 60 s before it kills it.
+# With threads neutron-api hangs as soon as its RPC is on AMQP 1.0 (docs/lab.md), and now and then when it is stopped.
 iniset /etc/neutron/neutron-api-uwsgi.ini <<END
 uwsgi processes 1
-uwsgi worker-reload-mercy 3
+uwsgi threads 1
 END
 # Where Debian lets operators and plugins add to what both services read: before neutron.conf for neutron-api, after it
 # for neutron-rpc-server.
