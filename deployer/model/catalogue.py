@@ -96,7 +96,7 @@ class Project(_Entry):
     cells: bool = False
     """Whether a database of its own maps cells to transport URLs (nova)."""
     casts_to_absent: bool = False
-    """Whether a service casts to servers that may not be there: one that fails after 30 s would end it or hold it up."""
+    """Whether a service casts to servers that may not be there, and would end, or wait 30 s, when such a cast fails."""
     listener: Listener | None = None
     user: str = ""
     vhost: str = ""
