@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
-minimum_lab_tests=165
+minimum_lab_tests=195
 minimum_package_tests=595
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT

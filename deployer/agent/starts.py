@@ -19,6 +19,7 @@ SHOW_ARGS_TIMEOUT = 15.0  # seconds; the script greps in files and prints a line
 PROCESS, UNIT_FILE, INIT_SCRIPT, UWSGI, SEARCH = "process", "unit file", "init script", "uwsgi", "default search"
 _APACHE = frozenset(("apache2", "apachectl", "apache2ctl", "httpd"))
 INIT_SCRIPTS = "/etc/init.d/"
+_APACHES_THREADS = 15  # of a daemon process that is told no number (modwsgi.readthedocs.io, WSGIDaemonProcess)
 _SHELLS = frozenset(("sh", "bash", "dash"))
 _ARGV = re.compile(r"path=(\S+) ; argv\[\]=(.*?) ; ignore_errors=", re.DOTALL)
 _ENVIRONMENT_FILE = re.compile(r"(/.*) \(ignore_errors=(?:yes|no)\)")
@@ -30,7 +31,8 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}")
 class Start:
     """A start: `words` is the program's sys.argv, `origin` where they came from, `problem` why they are not known.
 
-    `server` is "uwsgi" or "mod_wsgi" when one of them runs the program, `virtualenv` the one it was told to use.
+    `server` is "uwsgi" or "mod_wsgi" when one of them runs the program, `virtualenv` the one it was told to use,
+    `threads` how many of a process run requests there.
     """
 
     words: list[str] = field(default_factory=list)
@@ -38,6 +40,7 @@ class Start:
     problem: str = ""
     server: str = ""
     virtualenv: str = ""
+    threads: int = 1
     directory: str = "/"
     home: str = "/"
     environ: dict[str, str] = field(default_factory=dict, repr=False)
@@ -139,6 +142,7 @@ def _behind_uwsgi(start: Start) -> Start:
         problem=start.problem or told.problem,
         server="uwsgi",
         virtualenv=told.virtualenv,
+        threads=told.threads,
         directory=str(Path(start.directory, told.directory)),
         environ={**start.environ, **told.environ},
     )
@@ -149,7 +153,8 @@ def _behind_apache(start: Start, project: str) -> Start:
     told = apache.daemon_options(project) if project else {}
     home = _home(told["user"]) if "user" in told else start.home
     virtualenv = told.get("python-home", "")
-    return replace(start, words=[], origin=SEARCH, server="mod_wsgi", virtualenv=virtualenv, home=home)
+    threads = int(told.get("threads", str(_APACHES_THREADS))) if told else 1
+    return replace(start, words=[], origin=SEARCH, server="mod_wsgi", virtualenv=virtualenv, threads=threads, home=home)
 
 
 def _split(text_of: str) -> list[str]:

@@ -92,6 +92,7 @@ def _facts(properties: dict[str, str], asked: Json | None) -> Json:
         else None,
         "argv": argv,
         "environment": _overrides(pid, properties, start),
+        "threads": start.threads,
         "config": _config(start, project, (asked or {}).get("program", "")) if project and exists else None,
     }
 

@@ -13,7 +13,7 @@ _INI = ("ini", "include", "inherit")
 _OTHER_FORMATS = ("xml", "yaml", "yml", "json", "config")
 _HOMES = ("virtualenv", "venv", "home", "pyhome", "H")
 _SET = ("set", "set-ph", "set-placeholder", "S")
-_WANTED = (*_INI, *_OTHER_FORMATS, *_HOMES, *_SET, "pyargv", "chdir", "env", "emperor")
+_WANTED = (*_INI, *_OTHER_FORMATS, *_HOMES, *_SET, "pyargv", "chdir", "env", "emperor", "threads")
 _PLACEHOLDER = re.compile(r"%\(([^)]+)\)|\$\(([^)]+)\)")
 
 
@@ -48,6 +48,12 @@ class Options:
     def virtualenv(self) -> str:
         """The directory of the program's virtual environment, "" when it has none."""
         return self.last(*_HOMES)
+
+    @property
+    def threads(self) -> int:
+        """Threads of each worker that run requests; 1 unless told otherwise."""
+        told = self.last("threads")
+        return int(told) if told.isdecimal() else 1
 
     @property
     def directory(self) -> str:

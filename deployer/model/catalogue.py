@@ -63,6 +63,8 @@ class Unit(_Entry):
     role: Role
     program: str = ""
     """oslo.config's name of the program, for its default search: the first of `names` unless given."""
+    one_thread: bool = False
+    """Whether it hangs over routers where uWSGI or mod_wsgi runs it with several threads: see docs/hybrid.md."""
     rabbit_only: str = ""
     """Why it needs RabbitMQ as its RPC bus, where it does: then it is refused on the way to routers."""
     topics: tuple[str, ...] = ()

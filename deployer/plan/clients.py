@@ -28,7 +28,7 @@ def client_obstacles(project: ProjectDeployment, transports: Transports, facts: 
         if transports.rpc.driver == "amqp":
             found += [_unfit(fact, units) for units in _by_interpreter(project, fact)]
             found += [_unknown(fact, unit) for unit in active_units(project, fact) if unit.libraries is None]
-            found += _rabbit_only(fact, project)
+            found += [*_rabbit_only(fact, project), *_threaded(fact, project)]
     return [mistake for mistake in found if mistake is not None]
 
 
@@ -83,9 +83,23 @@ def _rabbit_only(facts: HostFacts, project: ProjectDeployment) -> Iterator[Mista
     for unit in project.project.units:
         fact = facts.first_unit(unit.names)
         if unit.rabbit_only and fact is not None and fact.running:
-            remedy = f"Leave {project.name}'s RPC there: {project.name}_oslomsg_rpc_transport: rabbit below data"
-            problem = f"needs RabbitMQ as its RPC bus: {unit.rabbit_only}. {remedy} in defaults.yaml"
+            problem = f"needs RabbitMQ as its RPC bus: {unit.rabbit_only}. So {_pin(project)}"
             yield Mistake(f"{facts.host}: {fact.name}", "", problem)
+
+
+def _threaded(facts: HostFacts, project: ProjectDeployment) -> Iterator[Mistake]:
+    for unit in project.project.units:
+        fact = facts.first_unit(unit.names)
+        if unit.one_thread and fact is not None and fact.running and fact.threads > 1:
+            why = "eventlet has replaced Python's threads there, and the amqp driver lives inside one of them"
+            problem = f"runs with {fact.threads} threads a process, and would hang over routers: {why}"
+            remedy = f"Set threads = 1, with more processes, where uWSGI or Apache starts it, or {_pin(project)}"
+            yield Mistake(f"{facts.host}: {fact.name}", "", f"{problem}. {remedy}")
+
+
+def _pin(project: ProjectDeployment) -> str:
+    name = project.name
+    return f"leave {name}'s RPC on RabbitMQ: {name}_oslomsg_rpc_transport: rabbit, below data in defaults.yaml"
 
 
 def _without_driver(libraries: Libraries) -> str:

@@ -93,6 +93,7 @@ class UnitFact:
     argv: tuple[str, ...] = ()
     libraries: Libraries | None = None
     environment: tuple[str, ...] = ()
+    threads: int = 1
     config: ConfigSource | None = None
 
     @property
@@ -189,6 +190,7 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         argv=tuple(raw["argv"]),
         libraries=Libraries.of(raw["libraries"]) if raw["libraries"] else None,
         environment=tuple(raw["environment"]),
+        threads=raw["threads"],
         config=_config(raw.get("config")),
     )
 

@@ -174,14 +174,15 @@ def test_debians_init_script_is_asked_with_the_units_own_variables(
 def test_debians_uwsgi_services_are_told_by_their_pyargv(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "api.ini").write_text("[uwsgi]\nchdir = /var/lib/nova\nenv = OS_DEFAULT__X=1\n")
+    (tmp_path / "api.ini").write_text("[uwsgi]\nchdir = /var/lib/nova\nenv = OS_DEFAULT__X=1\nthreads = 32\n")
     more = f'--ini {tmp_path}/api.ini --pyargv \\"--config-dir={tmp_path} --config-file=nova.conf\\"'
     script = init_script(
         tmp_path, monkeypatch, text=SHOW_ARGS.replace("nova-conductor $DAEMON_ARGS", "uwsgi"), more=more
     )
     found = told(programs, 0, f"{script} systemd-start")
     assert found == from_("uwsgi", f"{tmp_path}/1.conf", "/var/lib/nova/nova.conf")
-    assert units.facts({"nova": NOVA})["nova"]["environment"] == ["OS_DEFAULT__X"]
+    facts = units.facts({"nova": NOVA})["nova"]
+    assert (facts["environment"], facts["threads"]) == (["OS_DEFAULT__X"], 32)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

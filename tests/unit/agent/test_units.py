@@ -33,6 +33,7 @@ def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
         "argv": [],
         "started": None,
         "environment": [],
+        "threads": 1,
         "config": None,
     }
     assert facts["b.service"]["load"] == "not-found"

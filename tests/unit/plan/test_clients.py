@@ -116,6 +116,14 @@ def test_a_unit_that_needs_rabbitmq_as_its_rpc_bus_is_refused_with_the_remedy(na
     assert client_obstacles(own, resolve(deployment(own), own), running) == []
 
 
+def test_an_api_with_several_threads_that_would_hang_over_routers_is_refused_with_the_remedy() -> None:
+    [message] = told(api(threads=32))
+    assert message.startswith("ctl1: nova-api: runs with 32 threads a process, and would hang over routers")
+    assert "nova_oslomsg_rpc_transport: rabbit" in message
+    assert told(api(threads=1)) == []
+    assert client_obstacles(NOVA, ON_RABBIT, [ctl1(api(threads=32))]) == []
+
+
 def test_on_rabbitmq_no_driver_is_missed() -> None:
     new = ctl1(api(libraries=libraries("15.0.0", amqp=False)))
     assert client_obstacles(NOVA, ON_RABBIT, [new]) == []

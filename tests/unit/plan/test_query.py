@@ -66,6 +66,7 @@ UNIT = {
     "argv": ["nova-api"],
     "started": 1.0,
     "environment": ["OS_DEFAULT__DEBUG"],
+    "threads": 1,
 }
 
 

@@ -245,5 +245,5 @@ def _unit(unit: FakeUnit | None, *, libraries: bool) -> dict[str, Any]:
     has = {"oslo.messaging": "14.9.0", "amqp": True, "pyngus": True, "proton": True} if libraries and runs else None
     started = found.started if runs else None
     config = {"files": list(found.reads), "from": "process", "problem": ""} if found.reads else None
-    words: dict[str, Any] = {"environment": [], "argv": [], "config": config}
+    words: dict[str, Any] = {"environment": [], "argv": [], "threads": 1, "config": config}
     return {**state, **process, **words, "started": started, "libraries": has}
