@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.lab import Lab
-from tests.lab.cloud import heard, hybridmsg
-from tests.lab.e2e.conftest import Migrated
+from tests.lab.cloud import add_routers, fingerprints, heard, hybridmsg, hybridmsg_ends
+from tests.lab.e2e.conftest import ROUTERS, Migrated
+from tests.lab.e2e.inventories import Inventory
 from tests.lab.e2e.neutron import (
     MAIN_FILE,
     SITE_FILE,
@@ -15,6 +16,7 @@ from tests.lab.e2e.neutron import (
 )
 
 OTHER = "ctl1"
+UWSGI_FILE = "/etc/neutron/neutron-api-uwsgi.ini"
 
 
 def is_on(lab: Lab, driver: str) -> None:
@@ -48,6 +50,25 @@ def test_what_neutron_api_tells_agents_arrives_over_rabbitmq(migrated: Migrated)
 
 def test_ceilometer_reads_the_notification_of_a_real_network(migrated: Migrated) -> None:
     assert heard(migrated.lab, create_network(migrated.lab, TWO_MINDED))
+
+
+def test_a_neutron_api_with_several_threads_is_refused_on_the_way_to_routers_and_nothing_is_touched(
+    undisturbed: Migrated,
+) -> None:
+    lab = undisturbed.lab
+    before = fingerprints(lab, live=True)
+    inventory = Inventory(lab, "threads")
+    add_routers(lab, *ROUTERS, inventory=inventory.path)
+    lab.run(TWO_MINDED, f"sed -i 's/^threads = 1$/threads = 32/' {UWSGI_FILE}")
+    try:
+        code, document, _ = hybridmsg_ends(lab, "migrate", inventory=inventory.path)
+    finally:
+        lab.run(TWO_MINDED, f"sed -i 's/^threads = 32$/threads = 1/' {UWSGI_FILE}")
+    message = document["error"]["message"]
+    assert (code, document["error"]["kind"]) == (3, "PreflightFailed")
+    assert [word for word in (TWO_MINDED, "neutron-api", "32 threads", "threads = 1") if word not in message] == []
+    assert OTHER not in message
+    assert fingerprints(lab, live=True) == before
 
 
 def test_both_files_name_the_routers_in_a_hybrid_cloud(hybrid: Migrated) -> None:
