@@ -119,7 +119,8 @@ def test_no_password_is_printed(migrated: Migrated, verb: str) -> None:
 def test_passwords_on_the_service_hosts_stand_in_service_files_and_the_root_only_journal(migrated: Migrated) -> None:
     needle = PASSWORDS["glance"]
     for host in SERVICE_HOSTS:
-        script = f"grep -rlsF --exclude-dir=proc --exclude-dir=sys --exclude-dir=run --exclude-dir=dev -e '{needle}' /"
+        # Whatever holds it is newer than the host, which got its name just before it booted first.
+        script = f"find / -xdev -type f -cnewer /etc/hostname -exec grep -lsF -e '{needle}' {{}} +"
         found = set(migrated.lab.run(host, script, check=False, timeout=300).stdout.split())
         allowed = {"/etc/glance/glance-api.conf", "/etc/ceilometer/ceilometer.conf"}
         assert {path for path in found if not path.startswith("/var/lib/hybridmsg/")} <= allowed
