@@ -31,7 +31,7 @@ PY
 counted() { # counted NAME MINIMUM PYTEST-ARGUMENT...: in the lab, and at least so many must run
     local name=$1 minimum=$2 result ran
     shift 2
-    HYBRIDMSG_LAB=1 "$python" -m pytest "$@" --timeout 900 --junitxml "$reports/$name.xml" </dev/null
+    HYBRIDMSG_LAB=1 "$python" -m pytest "$@" --timeout 900 --durations 60 --junitxml "$reports/$name.xml" </dev/null
     result=$?
     ran=$(count "$reports/$name.xml")
     echo "$name tests that ran: ${ran:-0} (at least $minimum must)"
