@@ -28,15 +28,18 @@ class Settings:
     as_json: bool
     quiet: bool
 
-    def deployment(self, waive: tuple[str, ...] = ()) -> Deployment:
-        """Read and validate the inventory; raises ConfigurationError with every mistake."""
+    def deployment(self, waive: tuple[str, ...] = (), *, notes: bool = True) -> Deployment:
+        """Read and validate the inventory; raises ConfigurationError with every mistake.
+
+        With `notes` what is unusual about its transports is told.
+        """
         from deployer.model.inventory import load_deployment
         from deployer.model.transports import elsewhere, unheard
 
         found = load_deployment(self.inventory)
         for key in found.generated_secrets:
             self.progress().event("", f"generated {key} in the secrets file of {self.inventory}")
-        for line in (*elsewhere(found), *unheard(found)):
+        for line in (*elsewhere(found), *unheard(found)) if notes else ():
             self.progress().event("", line)
         return replace(found, waive=(*found.waive, *waive))
 

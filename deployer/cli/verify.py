@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from deployer.cli.options import Settings, verb
+from deployer.cli.options import Settings, verb, waiving
 from deployer.errors import GateFailed
 
 
 @click.command()
+@waiving
 @verb
-def verify(settings: Settings) -> int:
+def verify(settings: Settings, *, waive: tuple[str, ...]) -> int:
     """Prove over the wire that every RPC server answers and that notifications arrive.
 
     Each server is pinged from a service's own host in that service's own interpreter and configuration; a
@@ -19,7 +20,7 @@ def verify(settings: Settings) -> int:
     from deployer.report import console, documents
     from deployer.rollout.verify import verify as ask
 
-    checks = ask(settings.deployment(), settings.store(), settings.progress())
+    checks = ask(settings.deployment(waive), settings.store(), settings.progress())
     if settings.as_json:
         settings.emit(documents.checks_document(checks))
     else:

@@ -74,6 +74,16 @@ def _remote_path(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    # The broker's expressions are PCRE, which knows more than Python: only what no dialect takes is refused.
+    try:
+        re.compile(value)
+    except re.error as error:
+        if re.match(r"unterminated|unbalanced|missing \)|nothing to repeat", error.msg):
+            raise ValueError(f"is no regular expression: {error}") from None
+    return value
+
+
 def _not_empty(value: dict[str, Any]) -> dict[str, Any]:
     if not value:
         raise ValueError("is empty. Give it at least one key")
@@ -91,6 +101,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Address = Annotated[str, AfterValidator(_address)]
 Refused = Annotated[Any, AfterValidator(_no_password)]
 Text = Annotated[str, AfterValidator(_printable)]
+Pattern = Annotated[str, AfterValidator(_printable), AfterValidator(_pattern)]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 Package = Annotated[str, AfterValidator(_package)]
 Word = Annotated[str, AfterValidator(_word)]
@@ -157,7 +168,7 @@ class PolicySettings(Shape):
     """One RabbitMQ policy (`apply_to` as rabbitmqctl's --apply-to)."""
 
     name: Text
-    pattern: Text
+    pattern: Pattern
     definition: Definition
     apply_to: Literal["all", "queues", "exchanges"] = "all"
     priority: int = 0
@@ -171,7 +182,7 @@ class OsaPolicy(Shape):
     """One policy of openstack-ansible's rabbitmq_policies: its definition is called `tags` there."""
 
     name: Text
-    pattern: Text
+    pattern: Pattern
     tags: Definition
     apply_to: Literal["all", "queues", "exchanges"] = "all"
     priority: int = 0

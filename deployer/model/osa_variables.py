@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from deployer.model.deployment import Policy, Sourced
 from deployer.model.inventory_files import InventoryFiles
 from deployer.model.inventory_schema import Address, OsaPolicy, Port, RemotePath, Text
-from deployer.model.shape_check import did_you_mean
+from deployer.model.shape_check import describe, did_you_mean
 from deployer.model.yaml_source import KeyPath, YamlFile
 
 Bus = Literal["rpc", "notify"]
@@ -153,10 +153,11 @@ def _shaped(shape: Any) -> Callable[[object], Any]:
         try:
             return adapter.validate_python(value, strict=True)
         except ValidationError as error:
-            found = error.errors(include_url=False)[0]
+            details = error.errors(include_url=False)
+            # A misspelt key is missing under its right name too: the misspelling is what there is to mend.
+            found = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
             where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"])
-            text = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            text = "is missing" if found["type"] == "missing" else text
+            text = describe(shape, found)
             raise ValueError(f"{where}: {text}" if where else text) from None
 
     return parse

@@ -78,15 +78,16 @@ def refuse_each(model: type[BaseModel], file: YamlFile, path: KeyPath, error: Va
         # Entries that are wrong do not count for pydantic, and the list they stand in is then too short besides.
         inside = [other for other in details if len(other["loc"]) > len(place) and other["loc"][: len(place)] == place]
         if detail["type"] != "too_short" or not inside:
-            file.refuse((*path, *place), _describe(model, detail))
+            file.refuse((*path, *place), describe(model, detail))
 
 
-def _describe(model: type[BaseModel], detail: ErrorDetails) -> str:
+def describe(shape: Any, detail: ErrorDetails) -> str:
+    """Return what is wrong by one of pydantic's findings in a value of `shape`: a model, or a list of them."""
     if detail["type"] == "extra_forbidden":
         word = str(detail["loc"][-1])
         if "oslomsg_" in word:
             return "is openstack-ansible's: it goes into data: of defaults.yaml, beside hybridmsg:. Move it there"
-        return f"unknown key{did_you_mean(word, _known_keys(model, detail['loc'][:-1]))}"
+        return f"unknown key{did_you_mean(word, _known_keys(shape, detail['loc'][:-1]))}"
     if detail["type"] == "missing":
         return "is missing"
     if detail["type"] == "too_short":
@@ -104,9 +105,8 @@ def _kind(value: object) -> str:
     return "nothing" if value is None else _KINDS.get(type(value), type(value).__name__)
 
 
-def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
+def _known_keys(shape: Any, location: KeyPath) -> list[str]:
     """Return the keys that the shape at `location` allows; [] where any key is."""
-    shape: Any = model
     for part in location:
         shape = _inner_shape(shape, part)
     return list(shape.model_fields) if _is_model(shape) else []

@@ -173,6 +173,8 @@ def waive(findings: Iterable[Finding], names: Collection[str]) -> list[Finding]:
         replace(one, state="waived") if one.state == "failed" and one.waiver in names and one.waiver else one
         for one in findings
     ]
-    idle = [name for name in dict.fromkeys(names) if not any(one.waiver == name for one in found)]
+    refused = {one.host for one in found if one.check == REACHABLE and one.state == "failed"}
+    known = {one.waiver for one in found} | refused
+    idle = [name for name in dict.fromkeys(names) if name not in known]
     told = (f"{name} is waived, and there is nothing of that name to let pass" for name in idle)
     return [*found, *(Finding("", "waiver", "told", text) for text in told)]

@@ -41,16 +41,20 @@ def preflight(deployment: Deployment, store: RunStore, progress: Progress) -> Pr
 def read_plan(deployment: Deployment, progress: Progress) -> Plan:
     """Plan only, without hosts out of reach that are waived; raises HostsFailed, ConfigurationError."""
     with Fleet(deployment, progress) as fleet:
-        errors = fleet.examine(deployment.hosts, logging_in=False)[1]
-        down = {name: error for name, error in errors.items() if isinstance(error, Unreachable)}
-        findings = waive(reachable(deployment, {}, down), deployment.waive)
-        waived = [finding.host for finding in findings if finding.state == "waived"]
-        if errors.keys() - {*waived}:
-            raise HostsFailed({name: error for name, error in errors.items() if name not in waived})
-        tell(findings, progress)
-        fleet.leave_out(waived)
+        leave_out_waived(fleet, fleet.examine(deployment.hosts, logging_in=False)[1], progress)
         fleet.observe_cells()
         return make_plan(fleet.deployment, fleet.facts)
+
+
+def leave_out_waived(fleet: Fleet, errors: Mapping[str, HybridmsgError], progress: Progress) -> None:
+    """Go on without the hosts out of reach that are waived; raises HostsFailed with the errors of all others."""
+    down = {name: error for name, error in errors.items() if isinstance(error, Unreachable)}
+    findings = waive(reachable(fleet.deployment, {}, down), fleet.deployment.waive)
+    waived = [finding.host for finding in findings if finding.state == "waived"]
+    if errors.keys() - {*waived}:
+        raise HostsFailed({name: error for name, error in errors.items() if name not in waived})
+    tell(findings, progress)
+    fleet.leave_out(waived)
 
 
 def examine(fleet: Fleet, store: RunStore, lost: Mapping[str, HybridmsgError]) -> Preflight:

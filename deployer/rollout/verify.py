@@ -12,16 +12,19 @@ from deployer.plan.expected import RpcServer, merge
 from deployer.plan.projects import expected_servers
 from deployer.rollout.bus import Bus, UnitStates
 from deployer.rollout.fleet import Fleet
+from deployer.rollout.preflight import leave_out_waived
 
 
 def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[Check]:
     """Return every check, those that do not hold included.
 
     What must answer: the catalogue's servers of the units that are active, and whatever the last run of a project
-    expected; so a server that has died since is missed, and never taken for one that was not there.
+    expected; so a server that has died since is missed, and never taken for one that was not there. Service hosts that
+    are out of reach and waived are left out. Raises HostsFailed.
     """
     with Fleet(deployment, progress) as fleet:
-        facts = fleet.observe()
+        leave_out_waived(fleet, fleet.examine(deployment.hosts, logging_in=False)[1], progress)
+        deployment, facts = fleet.deployment, fleet.facts
         recorded, units = _recorded([run for run in store.runs() if run.state == "done"], deployment)
         expected = {
             project.name: merge(expected_servers(deployment, project, facts), recorded.get(project.name, []))

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 
+from deployer.model.inventory import load_deployment
 from tests.unit.inventory.inventories import (
     DEFAULTS,
     HOSTS,
@@ -119,6 +120,12 @@ def test_an_unknown_setting_deep_down(write: Write) -> None:
     defaults = settings("rabbitmq:\n  policies:\n    - {name: a, patern: x, pattern: x, definition: {a: b}}")
     path = "defaults.data.hybridmsg.rabbitmq.policies[0].patern"
     check(write(defaults=defaults), "defaults.yaml", 7, path, 'Did you mean "pattern"?')
+
+
+def test_an_expression_that_only_the_broker_knows_is_left_to_it(write: Write) -> None:
+    policy = r"{name: a, pattern: '^(?>notif|rpc)\..++', definition: {a: b}}"
+    [kept] = load_deployment(write(defaults=settings(f"rabbitmq:\n  policies:\n    - {policy}"))).broker.policies or ()
+    assert kept.pattern == r"^(?>notif|rpc)\..++"
 
 
 def test_a_setting_that_is_missing(write: Write) -> None:

@@ -245,6 +245,16 @@ class TestElsewhere:
         ("nova_oslomsg_rpc_vhost: ''", "nova_oslomsg_rpc_vhost", ["not empty"]),
         ("nova_oslomsg_rpc_password: hunter22", "nova_oslomsg_rpc_password", ["secrets file"]),
         ("oslomsg_rpc_policies: [{name: a, pattern: b}]", "oslomsg_rpc_policies", ["[0].tags: is missing"]),
+        (
+            "oslomsg_rpc_policies: [{name: a, patern: b, tags: {c: d}}]",
+            "oslomsg_rpc_policies",
+            ['[0].patern: unknown key. Did you mean "pattern"?'],
+        ),
+        (
+            "oslomsg_rpc_policies: [{name: a, pattern: '^(?!(amq', tags: {c: d}}]",
+            "oslomsg_rpc_policies",
+            ["[0].pattern: is no regular expression: missing )"],
+        ),
         ("oslomsg_rpc_prot: 5672", "oslomsg_rpc_prot", ['Did you mean "oslomsg_rpc_port"?']),
         ("nvoa_oslomsg_rpc_port: 5672", "nvoa_oslomsg_rpc_port", ['"nvoa" is no project. Did you mean "nova"?']),
         ("billing_oslomsg_rpc_port: 1", "billing_oslomsg_rpc_port", ['"billing" is no project', "Known here: "]),

@@ -144,6 +144,7 @@ def test_a_broker_that_is_down_is_refused_also_when_it_is_waived(standard: Cloud
     waiving(standard, "msg1")
     with pytest.raises(PreflightFailed, match="msg1: reachable"):
         standard.migrate()
+    assert not [line for line in standard.told.lines if "nothing of that name" in line]
 
 
 def test_a_plan_leaves_a_waived_host_out_and_names_one_that_is_not(standard: Cloud) -> None:
@@ -153,6 +154,17 @@ def test_a_plan_leaves_a_waived_host_out_and_names_one_that_is_not(standard: Clo
     waiving(standard, "ctl2")
     plan: Plan = read_plan(standard.deployment, standard.told)
     assert {host for project in plan.projects for host in project.edits} == {"ctl1"}
+
+
+def test_a_verification_leaves_a_waived_host_out_and_names_one_that_is_not(hybrid: Cloud) -> None:
+    down(hybrid, "ctl2")
+    hybrid.wire.fail("ctl2", "read_facts", Unreachable("ctl2", "connection refused"))
+    with pytest.raises(HostsFailed, match="ctl2: connection refused"):
+        hybrid.verify()
+    waiving(hybrid, "ctl2")
+    checks = hybrid.verify()
+    assert "conductor@ctl1" in {check.target for check in checks}
+    assert [check for check in checks if "ctl2" in f"{check.target} {check.asked_from}" or not check.ok] == []
 
 
 def test_a_host_whose_facts_cannot_be_read_fails_with_its_reason_and_is_no_host_that_is_down(standard: Cloud) -> None:
