@@ -118,14 +118,14 @@ def undisturbed_hybrid(hybrid: Migrated) -> Iterator[Migrated]:
 @pytest.fixture
 def heat_to_routers(undisturbed: Migrated, request: pytest.FixtureRequest) -> Inventory:
     """An inventory in which heat, alone, is to go over two routers: the quickest switch there is."""
-    inventory = heat_alone(undisturbed.lab, request.node.originalname)
-    add_routers(undisturbed.lab, *ROUTERS, inventory=inventory.path)
+    inventory = heat_alone(undisturbed.lab, request.node.originalname, *ROUTERS)
     return inventory.change("defaults", data__hybridmsg__timeouts={"gate": 20, "drain": 8, "step": 40})
 
 
-def heat_alone(lab: Lab, name: str) -> Inventory:
+def heat_alone(lab: Lab, name: str, *routers: str) -> Inventory:
     """Return an inventory of heat and the brokers: what is done with it is done in a third of the time."""
     inventory = Inventory(lab, name)
+    add_routers(lab, *routers, inventory=inventory.path)
     inventory.only(*BROKERS, "ctl1", "ctl2").change("groups", controllers={"groups": ["heat"]})
     # ceilometer, which is not in it, goes on reading heat's notifications in the vhost that heat's RPC may leave.
     return inventory.change("defaults", data__hybridmsg__waive=[lab.hosts[CONSUMER].address])
