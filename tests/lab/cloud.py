@@ -52,9 +52,9 @@ def _fingerprint(lab: Lab, host: str, *, live: bool) -> list[str]:
 def add_routers(lab: Lab, *hosts: str, inventory: str = INVENTORY) -> None:
     """Put broker hosts into the qdrouterd group of an inventory on the operator host."""
     for host in hosts:
-        hosts = f"{inventory}/hosts.yaml"
-        lab.run("ops1", ["sed", "-i", f"/^{host}:/s/rabbitmq/rabbitmq, qdrouterd/", hosts])
-        lab.run("ops1", ["grep", "-q", f"^{host}:.*qdrouterd", hosts])
+        file = f"{inventory}/hosts.yaml"
+        lab.run("ops1", ["sed", "-i", f"/^{host}:/s/rabbitmq/rabbitmq, qdrouterd/", file])
+        lab.run("ops1", ["grep", "-q", f"^{host}:.*qdrouterd", file])
 
 
 def create_image(lab: Lab, host: str) -> str:
