@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployer.agent import faults
 from deployer.agent.errors import StepError
 from deployer.agent.images import Image
 
@@ -49,6 +50,7 @@ def replace(real: str, wanted: Wanted, before_rename: Callable[[], None] = lambd
     with named(real, "written"), _gone_at_the_end(temporary):
         _write(temporary, wanted)
         before_rename()
+        faults.at("rename")
         temporary.replace(real)
         sync_directory(temporary.parent)
 
@@ -72,11 +74,17 @@ def make_directory(path: Path, mode: int = 0o755) -> None:
             sync_directory(directory.parent)
 
 
+def sync(descriptor: int) -> None:
+    """Make what was written to an open file, or a directory's entries, durable."""
+    faults.at("fsync")
+    os.fsync(descriptor)
+
+
 def sync_directory(path: Path) -> None:
     """Make the directory's entries durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -99,7 +107,7 @@ def _write(temporary: Path, wanted: Wanted) -> None:
         for name, value in wanted.xattrs.items():
             _set_xattr(descriptor, name, value)
         os.fchmod(descriptor, wanted.mode)
-        os.fsync(descriptor)
+        sync(descriptor)
 
 
 def _set_xattr(descriptor: int, name: str, value: bytes) -> None:

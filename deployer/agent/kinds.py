@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from deployer.agent import cells, file_kinds, package_kinds, queues, rabbitmq, router, unit_kinds
+from deployer.agent import (
+    cells,
+    commit_kinds,
+    file_kinds,
+    package_kinds,
+    queues,
+    rabbitmq,
+    rabbitmq_objects,
+    router,
+    unit_kinds,
+)
 from deployer.agent.deeds import Check, Undo
 from deployer.agent.errors import RefusedError
 from deployer.agent.types import Act, Prepare, Prepared, Step
 
-UNDO: dict[str, Undo] = {**file_kinds.UNDO, **unit_kinds.UNDO, **cells.UNDO}
+UNDO: dict[str, Undo] = {**file_kinds.UNDO, **unit_kinds.UNDO, **cells.UNDO, **commit_kinds.UNDO}
 """Kinds that are not in here are kept by an undo."""
 
 CHECKS: dict[str, Check] = {**file_kinds.CHECKS, **cells.CHECKS}
@@ -30,6 +40,8 @@ _KINDS: dict[str, Prepare] = {
     **unit_kinds.KINDS,
     **package_kinds.KINDS,
     **cells.KINDS,
+    **commit_kinds.KINDS,
     **router.KINDS,
+    **rabbitmq_objects.KINDS,
     **{kind: _rabbitmq(act) for kind, act in (*rabbitmq.KINDS.items(), *queues.KINDS.items())},
 }

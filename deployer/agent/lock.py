@@ -20,20 +20,38 @@ class HostLock:
         self._file: int | None = None
         self.holder: dict[str, Any] = {}
 
-    def take(self, holder: dict[str, Any]) -> None:
-        """Hold the lock until exit; raises LockedError naming the other holder. Taking it twice is once."""
-        make_directory(self._path.parent, 0o700)
-        if self._file is None:
-            self._file = self._flock()
-        self.holder = {key: str(holder.get(key, "")) for key in ("who", "when", "run")}
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(self.holder).encode(), 0)
+    def take(self, holder: dict[str, Any], *, wait: bool = False) -> dict[str, Any] | None:
+        """Hold the lock until it is let go; raises LockedError naming the other holder. Taking it twice is once.
 
-    def _flock(self) -> int:
+        Returns the holder that died with it (killed, or the host went down): one that ends takes its name away.
+        `wait`: as long as somebody else has it, which is never longer than he lives.
+        """
+        make_directory(self._path.parent, 0o700)
+        was = None
+        if self._file is None:
+            self._file = self._flock(wait=wait)
+            was = _holder(os.pread(self._file, 4096, 0)) or None
+        self.holder = {key: str(holder.get(key, "")) for key in ("who", "when", "run")}
+        self._sign(self._file, json.dumps(self.holder).encode())
+        return was
+
+    def let_go(self) -> None:
+        """Free the host, if it is held at all."""
+        if self._file is not None:
+            self._sign(self._file, b"")
+            os.close(self._file)
+            self._file = None
+
+    @staticmethod
+    def _sign(file: int, text: bytes) -> None:
+        os.ftruncate(file, 0)
+        os.pwrite(file, text, 0)
+
+    def _flock(self, *, wait: bool) -> int:
         # O_CLOEXEC (Python's default): a daemon that a package starts would otherwise hold the lock for ever.
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = _holder(os.pread(file, 4096, 0))
             os.close(file)
@@ -43,7 +61,7 @@ class HostLock:
     def need(self) -> None:
         """Raise RefusedError unless this agent holds the lock."""
         if self._file is None:
-            raise RefusedError("this session does not hold the lock", "Send `lock` before `apply` or `undo`")
+            raise RefusedError("this session does not hold the lock", "Send `lock` first")
 
 
 def _holder(content: bytes) -> dict[str, Any]:

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from deployer.agent import cells, facts, journal, preflight, probe, queues, router, steps, undo
+from deployer.agent import (
+    cells,
+    facts,
+    faults,
+    history,
+    preflight,
+    probe,
+    prune,
+    queues,
+    router,
+    state_files,
+    steps,
+    undo,
+)
 from deployer.agent.channel import Channel
 from deployer.agent.errors import AgentError, RefusedError
 from deployer.agent.journal import Journal, state_directory
 from deployer.agent.lock import HostLock
 from deployer.agent.types import Json, Question
 
-SILENCE = 60.0  # seconds without a byte from the controller after which it counts as dead
 
-
-def serve(stdin: int, stdout: int, silence: float | None = None) -> None:
+def serve(stdin: int, stdout: int, silence: float) -> None:
     """Serve the controller at the other end of two descriptors until it is gone; ends after the step in hand.
 
-    Must run in the main thread, with nothing read ahead from `stdin`. `silence` is in seconds (default 60, or
-    HYBRIDMSG_SILENCE).
+    Must run in the main thread, with nothing read ahead from `stdin`. After `silence` s without a byte from
+    the controller that counts as dead.
     """
     os.umask(0o022)
-    channel = Channel(stdin, stdout, silence or float(os.environ.get("HYBRIDMSG_SILENCE") or SILENCE))
+    _arm_faults()
+    channel = Channel(stdin, stdout, silence)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         # A handler, not SIG_IGN: children would inherit that and could not be stopped any more.
         signal.signal(number, lambda _number, _frame: channel.leave())
-    agent = Agent(channel, state_directory())
-    for request in iter(channel.requests.get, None):
-        if channel.gone.is_set():
-            return
-        agent.handle(request)
+    with contextlib.closing(Agent(channel, state_directory())) as agent:
+        for request in iter(channel.requests.get, None):
+            if channel.gone.is_set():
+                return
+            agent.handle(request)
+
+
+def _arm_faults() -> None:
+    try:
+        faults.arm(os.environ, state_directory())
+    except RefusedError as error:
+        sys.exit(f"hybridmsg: {error.problem} ({error.remedy})")
 
 
 class Agent:
@@ -47,7 +68,11 @@ class Agent:
             "lock": self._take_lock,
             "apply": self._apply,
             "undo": self._undo,
-            "history": lambda args, _emit: {"runs": journal.history(state, args.get("run"))},
+            "record": self._record,
+            "history": lambda args, _emit: history.answer(state, args.get("run")),
+            "blobs": lambda args, _emit: history.blobs(Journal(state, args["run"]), args["sha256s"]),
+            "restore": self._restore,
+            "hold": self._hold,
             "probe": lambda args, _emit: {
                 "answer": probe.probe(args["interpreter"], args["user"], args["request"], args["timeout"])
             },
@@ -73,27 +98,55 @@ class Agent:
     def _send(self, number: object, **content: Json) -> None:
         self._channel.send({"id": number, **content})
 
-    def _take_lock(self, args: Json, _emit: steps.Emit) -> Json:
-        self._lock.take(args)
-        return {}
+    def close(self) -> None:
+        """Let go of the host."""
+        self._lock.let_go()
 
-    def _journal(self, run: str) -> Journal:
+    def _take_lock(self, args: Json, _emit: steps.Emit) -> Json:
+        was = self._lock.take(args)
+        return {"was": was, **history.standing(self._state)}
+
+    def _journal(self, args: Json, emit: steps.Emit) -> Journal:
         self._lock.need()
-        opened = Journal(self._state, run)
-        opened.begin(self._lock.holder["who"], self._lock.holder["when"])
+        opened = Journal(self._state, args["run"], emit)
+        opened.begin(self._lock.holder["who"], self._lock.holder["when"], args.get("record"))
         return opened
 
     def _apply(self, args: Json, emit: steps.Emit) -> Json:
-        todo = [steps.parse(raw) for raw in args["steps"]]
-        return {"results": steps.apply(todo, self._journal(args["run"]), emit, self._channel.gone)}
+        todo = [steps.parse(raw, args["run"]) for raw in args["steps"]]
+        return {"results": steps.apply(todo, self._journal(args, emit), emit, self._channel.gone)}
 
     def _undo(self, args: Json, emit: steps.Emit) -> Json:
         self._lock.need()
-        if not journal.history(self._state, args["run"]):
+        if not Journal(self._state, args["run"]).exists():
             raise RefusedError(f"this host has no record of run {args['run']}")
-        opened = self._journal(args["run"])
-        done = undo.undo(opened, args.get("steps"), emit, self._channel.gone, force=bool(args.get("force")))
+        merged, force = undo.parse_merged(args.get("merged") or {}), bool(args.get("force"))
+        opened = self._journal(args, emit)
+        done = undo.undo(opened, args.get("steps"), emit, self._channel.gone, force=force, merged=merged)
         return {"results": done}
+
+    def _record(self, args: Json, emit: steps.Emit) -> Json:
+        self._journal(args, emit)
+        limits = args.get("prune")
+        try:
+            pruned = prune.prune(self._state, args["run"], limits) if limits else []
+        except AgentError as error:
+            # The record is written: that old runs are kept is told, and is no failure of that.
+            return {"pruned": [], "problem": error.problem}
+        return {"pruned": pruned, "problem": ""}
+
+    def _restore(self, args: Json, _emit: steps.Emit) -> Json:
+        self._lock.need()
+        holder = self._lock.holder
+        history.restore(Journal(self._state, args["run"]), args, holder["who"], holder["when"])
+        return {}
+
+    def _hold(self, args: Json, _emit: steps.Emit) -> Json:
+        self._lock.need()
+        path = self._state / state_files.HOLD
+        before = state_files.told(path)
+        state_files.write(path, args["hold"])
+        return {"hold": before}
 
 
 def _asking(question: Question) -> Callable[[Json, steps.Emit], Json]:

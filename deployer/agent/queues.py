@@ -6,10 +6,7 @@ the shell that Debian's rabbitmqctl passes its arguments through.
 
 from __future__ import annotations
 
-import base64
-import json
-
-from deployer.agent.rabbitmq import ASK_TIMEOUT, ctl, json_head
+from deployer.agent.rabbitmq import ASK_TIMEOUT, evaluate
 from deployer.agent.types import Act, Json, Question, StepOutcome
 
 PURGED_AT_ONCE = 500  # queues in one expression: one argument of a program has at most 128 KiB
@@ -43,7 +40,7 @@ def queues(args: Json) -> Json:
     """
     reads, pause = int(args.get("reads") or 3), int(args.get("pause_ms") or 0)
     request = {"vhost": args["vhost"], "topics": list(args["topics"]), "reads": reads, "pause": pause}
-    return _eval(_READ, request, "RabbitMQ's queues cannot be read", ASK_TIMEOUT + reads * pause / 1000)
+    return evaluate(_READ, request, "RabbitMQ's queues cannot be read", ASK_TIMEOUT + reads * pause / 1000)
 
 
 def purge(args: Json) -> StepOutcome:
@@ -51,16 +48,9 @@ def purge(args: Json) -> StepOutcome:
     names, purged = list(args["queues"]), {}
     for start in range(0, len(names), PURGED_AT_ONCE):
         request = {"vhost": args["vhost"], "queues": names[start : start + PURGED_AT_ONCE]}
-        purged.update(_eval(_PURGE, request, "RabbitMQ's queues cannot be purged", ASK_TIMEOUT)["purged"])
+        purged.update(evaluate(_PURGE, request, "RabbitMQ's queues cannot be purged", ASK_TIMEOUT)["purged"])
     dropped = sum(purged.values())
     return StepOutcome(changed=dropped > 0, output=f"{dropped} messages dropped", after={"purged": purged})
-
-
-def _eval(expression: str, request: Json, problem: str, timeout: float) -> Json:
-    """Return what `expression` prints, in which Request is `request` as rabbit_json reads it: keys are binaries."""
-    encoded = base64.b64encode(json.dumps(request).encode()).decode()
-    bound = f'Request = rabbit_json:decode(base64:decode(<<"{encoded}">>)), {expression}'
-    return json_head(ctl(["eval", bound], timeout).check(problem, "See its log on the host").stdout)
 
 
 OPS: dict[str, Question] = {"queues": queues}

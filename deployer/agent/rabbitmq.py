@@ -1,4 +1,4 @@
-"""RabbitMQ on this host: what it holds, and the three step kinds that rabbitmqctl carries out.
+"""RabbitMQ on this host: what it holds, and the step kinds of its membership.
 
 Each rabbitmqctl call starts an Erlang VM (0.6-3 s), so all that is asked is asked in three calls at once.
 Debian's rabbitmqctl passes its arguments through `sh -c` as user rabbitmq: none may hold $, ` or a backslash.
@@ -79,16 +79,6 @@ def join(args: Json) -> StepOutcome:
     return StepOutcome(changed=True, output=joined.output, after={"members": observe([])["members"]})
 
 
-def import_definitions(args: Json) -> StepOutcome:
-    """Import the document `definitions_b64` over stdin; what it does not name stays as it is."""
-    document = base64.b64decode(args["definitions_b64"])
-    done = ctl(["import_definitions"], ACT_TIMEOUT, stdin=document)
-    if not done.ok:
-        # Erlang's error terms may quote the entry that failed, hash and all.
-        raise StepError(f"RabbitMQ refused the definitions (exit code {done.returncode})", "See its log on the host")
-    return StepOutcome(changed=True)
-
-
 def await_startup(args: Json) -> StepOutcome:
     """Wait until the broker is up, at most `timeout` seconds; raises StepError with its last answer then."""
     deadline = time.monotonic() + float(args["timeout"])
@@ -114,9 +104,18 @@ def json_head(text: str) -> Json:
     return dict(value)
 
 
+def evaluate(expression: str, request: Json, problem: str, timeout: float) -> Json:
+    """Return what `expression` prints, in which Request is `request` as rabbit_json reads it: keys are binaries.
+
+    Raises StepError `problem`.
+    """
+    encoded = base64.b64encode(json.dumps(request).encode()).decode()
+    bound = f'Request = rabbit_json:decode(base64:decode(<<"{encoded}">>)), {expression}'
+    return json_head(ctl(["eval", bound], timeout).check(problem, "See its log on the host").stdout)
+
+
 KINDS: dict[str, Act] = {
     "rabbitmq.join": join,
-    "rabbitmq.import": import_definitions,
     "rabbitmq.await": await_startup,
 }
 

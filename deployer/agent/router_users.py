@@ -47,7 +47,10 @@ def prepare(step: Step) -> Prepared:
     if not _installed("saslpasswd2"):
         raise RefusedError("saslpasswd2 is not installed", "Install sasl2-bin (cyrus-sasl on Red Hat)")
     uid, gid = _owner()
-    before = {"exists": Path(db).exists(), "users": listed(db)}
+    known = listed(db)
+    before = {"exists": Path(db).exists(), "users": known}
+    wanted = [f"{user}@{step.args['realm']}" for user in step.args["users_b64"]]
+    made = {"made": [user for user in wanted if user not in known]}
 
     def act() -> StepOutcome:
         files.make_directory(Path(db).parent)
@@ -55,9 +58,9 @@ def prepare(step: Step) -> Prepared:
             _set_password(db, step.args["realm"], user, base64.b64decode(password))
         os.chown(db, uid, gid)
         Path(db).chmod(PRIVATE)
-        return StepOutcome(changed=True, after={"exists": True, "users": listed(db)})
+        return StepOutcome(changed=True, after={"exists": True, "users": listed(db), **made})
 
-    return Prepared(db, act, before)
+    return Prepared(db, act, before, made)
 
 
 def _owner() -> tuple[int, int]:

@@ -14,6 +14,7 @@ from deployer.agent.errors import StepError
 
 OUTPUT_LIMIT = 16 * 1024 * 1024  # bytes kept of each stream, the last ones: an error stands at the end
 TERM_GRACE = 5.0  # seconds between SIGTERM and SIGKILL: dpkg cleans up after itself when it is asked to
+KILL_GRACE = 10.0  # seconds between SIGKILL and giving up: the kernel may hold it, waiting for a disk
 DRAIN_GRACE = 1.0  # seconds for the pipes after the exit: a daemon left behind may hold them open for ever
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -64,7 +65,7 @@ def run(
     """Run `argv` for at most `timeout` seconds; the deadline kills its whole process group.
 
     `input` is its stdin (else /dev/null), `env` is added to `environment()`; `options` go to Popen.
-    Raises StepError when the program cannot be started.
+    Raises StepError when the program cannot be started, or not be killed.
     """
     stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
     settings: dict[str, Any] = {"cwd": "/", "env": environment(env), **options}
@@ -89,7 +90,10 @@ def run(
 
 
 def _await(pid: int, timeout: float) -> bool:
-    """Wait for the leader without reaping it, so its group's number stays its own; True when killed."""
+    """Wait for the leader without reaping it, so its group's number stays its own; True when killed.
+
+    Raises StepError when it outlives that.
+    """
     exited = threading.Event()
 
     def watch() -> None:
@@ -102,7 +106,9 @@ def _await(pid: int, timeout: float) -> bool:
     os.killpg(pid, signal.SIGTERM)
     exited.wait(TERM_GRACE)
     os.killpg(pid, signal.SIGKILL)
-    exited.wait()
+    if not exited.wait(KILL_GRACE):
+        remedy = "The kernel holds it: look for a disk or a network file system that does not answer"
+        raise StepError(f"process {pid} cannot be killed", remedy)
     return True
 
 

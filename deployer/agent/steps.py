@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from deployer.agent import file_kinds, images, kinds
+from deployer.agent import faults, file_kinds, images, kinds
 from deployer.agent.errors import AgentError, StepError
 from deployer.agent.journal import Journal
+from deployer.agent.journal_lines import DOING, DONE, FAILED
 from deployer.agent.types import Json, Step, StepOutcome
 
 # systemd does the work, and a service may take a minute to end: one after the other is a project's pause.
@@ -31,17 +32,49 @@ _Item = TypeVar("_Item", bound=_HasKind)
 
 @dataclass(frozen=True)
 class Job:
-    """A step, or its undo, begun: `act` does it, then `done` or `failed` journals its end."""
+    """A step, or its undo, whose begin is journaled: `act` does it, then its end is journaled as `line`.
 
-    step: str
+    `words` are the statuses of begin, end and failure; they name the points where a fault may be had, too.
+    """
+
     reason: str
     act: Callable[[], StepOutcome]
-    done: Callable[[StepOutcome], None]
-    failed: Callable[[], None] = lambda: None
+    journal: Journal
+    line: Json
+    words: tuple[str, str, str] = (DOING, DONE, FAILED)
+
+    @property
+    def step(self) -> str:
+        """The step's id."""
+        return str(self.line["step"])
+
+    def begin(self) -> None:
+        """Journal that it is begun."""
+        self.journal.append({**self.line, "status": self.words[0]})
+
+    def carry_out(self) -> StepOutcome:
+        """Do it."""
+        self._fault(self.words[0])
+        return self.act()
+
+    def end(self, act: Future[StepOutcome]) -> StepOutcome:
+        """Journal how it ended and return that; raises what it failed with."""
+        try:
+            outcome = act.result()
+        except Exception:
+            self.journal.append({**self.line, "status": self.words[2]})
+            raise
+        self._fault(self.words[1])
+        self.journal.append({**self.line, "status": self.words[1], "after": outcome.after})
+        self._fault("ended" if self.words[1] == DONE else "undone-ended")
+        return outcome
+
+    def _fault(self, point: str) -> None:
+        faults.at(point, self.step, str(self.line["kind"]))
 
 
-def parse(raw: Json) -> Step:
-    """Return the step a controller sent."""
+def parse(raw: Json, run: str = "") -> Step:
+    """Return the step a controller sent for a run."""
     return Step(
         str(raw["id"]),
         str(raw.get("scope", "")),
@@ -49,6 +82,7 @@ def parse(raw: Json) -> Step:
         dict(raw.get("args") or {}),
         raw.get("preimage"),
         str(raw.get("reason") or ""),
+        run,
     )
 
 
@@ -92,31 +126,23 @@ def _check_preimages(steps: Sequence[Step]) -> None:
 def _begin(step: Step, journal: Journal, emit: Emit) -> Job:
     """Look at the host and journal what is found there: from now on the step counts as done for an undo."""
     emit({"step": step.id, "status": "doing", "reason": step.reason})
-    with _told(step.id, emit):
+    faults.begin(step.id)
+    with told(step.id, emit):
         prepared = kinds.prepare(step)
-        if prepared.blob is not None:
-            journal.keep(prepared.blob)
-        line = {
-            "step": step.id,
-            "scope": step.scope,
-            "kind": step.kind,
-            "target": prepared.target,
-            "before": prepared.before,
-        }
-        journal.append({**line, "status": "doing", "after": prepared.after})
-    return Job(
-        step.id,
-        step.reason,
-        prepared.act,
-        done=lambda outcome: journal.append({**line, "status": "done", "after": outcome.after}),
-        failed=lambda: journal.append({**line, "status": "failed", "after": prepared.after}),
-    )
+        for content in (prepared.blob, prepared.content):
+            if content is not None:
+                journal.keep(content)
+        line: Json = {"step": step.id, "scope": step.scope, "kind": step.kind, "target": prepared.target}
+        line |= {"before": prepared.before, "after": prepared.after}
+        job = Job(step.reason, prepared.act, journal, line)
+        job.begin()
+    return job
 
 
 def carry_out(jobs: Sequence[Job], emit: Emit) -> list[Json]:
     """Act all at once, journal their ends in order; when all have ended the first failure is raised."""
     with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
-        acts = [(job, pool.submit(job.act)) for job in jobs]
+        acts = [(job, pool.submit(job.carry_out)) for job in jobs]
         ends = [_end(job, act, emit) for job, act in acts]
     for failure in (end for end in ends if isinstance(end, AgentError)):
         raise failure
@@ -125,26 +151,16 @@ def carry_out(jobs: Sequence[Job], emit: Emit) -> list[Json]:
 
 def _end(job: Job, act: Future[StepOutcome], emit: Emit) -> Json | AgentError:
     try:
-        with _told(job.step, emit):
-            result = _journaled(job, act)
+        with told(job.step, emit):
+            outcome = job.end(act)
     except AgentError as error:
         return error
     emit({"step": job.step, "status": "done", "reason": job.reason})
-    return result
-
-
-def _journaled(job: Job, act: Future[StepOutcome]) -> Json:
-    try:
-        outcome = act.result()
-    except Exception:
-        job.failed()
-        raise
-    job.done(outcome)
     return {"id": job.step, "changed": outcome.changed, "output": outcome.output, "after": outcome.after}
 
 
 @contextlib.contextmanager
-def _told(step: str, emit: Emit) -> Iterator[None]:
+def told(step: str, emit: Emit) -> Iterator[None]:
     """Let every error leave with the step's id, and tell it as an event."""
     try:
         yield

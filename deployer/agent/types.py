@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do: `args` may hold secrets, `preimage` is `{"sha256": hex or None}` or None."""
+    """One thing to do in a run: `args` may hold secrets, `preimage` is `{"sha256": hex or None}` or None."""
 
     id: str
     scope: str
@@ -19,6 +19,7 @@ class Step:
     args: Json = field(repr=False)
     preimage: Json | None = None
     reason: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ Act = Callable[[Json], StepOutcome]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A step not begun: the journal gets `before`, the intended `after` and `blob`, the before-image."""
+    """A step not begun: the journal gets `before`, the intended `after`, `blob`, the before-image, and `content`, what
+    it is going to write."""
 
     target: str
     act: Callable[[], StepOutcome]
     before: Json = field(default_factory=dict)
     after: Json = field(default_factory=dict)
     blob: bytes | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
 
 
 Prepare = Callable[[Step], Prepared]

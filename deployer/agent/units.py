@@ -19,7 +19,7 @@ LONGEST_STOP = 600.0  # seconds; the controller's deadline allows for as much (r
 STOP_GRACE = 10.0  # seconds for systemd to kill what did not end in the unit's own time, and to say so
 _PROPERTIES = (
     "Id,Names,LoadState,ActiveState,UnitFileState,MainPID,NeedDaemonReload,Result,ExecStart,Environment,"
-    "EnvironmentFiles,TimeoutStopUSec,User,WorkingDirectory"
+    "EnvironmentFiles,TimeoutStopUSec,User,WorkingDirectory,InvocationID,NRestarts"
 )
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d|w|month|y)")
 _SECONDS = {
@@ -35,6 +35,7 @@ _SECONDS = {
 }
 _SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|slice|scope)$")
 _STARTED_PROGRAM = re.compile(r"path=(/\S+)")
+_no_block: list[str] = []
 # oslo.config's environment source: OS_GROUP__OPTION comes before every file.
 _OVERRIDE = re.compile(r"(?<![A-Za-z0-9_])(OS_[A-Z0-9_]+?__[A-Z0-9_]+)=")
 
@@ -86,6 +87,8 @@ def _facts(properties: dict[str, str], asked: Json | None) -> Json:
         "active": properties.get("ActiveState", "inactive"),
         "enabled": properties.get("UnitFileState", ""),
         "started": processes.started(main),
+        "invocation": properties.get("InvocationID", ""),
+        "restarts": int(properties.get("NRestarts") or 0),
         "user": processes.owner(pid),
         "interpreter": interpreters.of_process(pid, argv, program.group(1) if program else "", start.virtualenv)
         if pid
@@ -138,6 +141,11 @@ def was_killed(unit: str) -> bool:
     return show([unit])[unit].get("Result") == "timeout"
 
 
+def never_wait() -> None:
+    """Let `control` only order a start from now on: in the boot, units wait for who starts them here."""
+    _no_block[:] = ["--no-block"]
+
+
 def control(verb: str, unit: str, timeout: float) -> str:
     """Run `systemctl VERB UNIT`, return its output; raises StepError with the end of the unit's journal.
 
@@ -149,7 +157,8 @@ def control(verb: str, unit: str, timeout: float) -> str:
     if verb in ("start", "restart"):
         # Undo after apply may restart a unit more often than StartLimitBurst allows.
         run(["systemctl", "reset-failed", "--", unit], SHOW_TIMEOUT)
-    done = run(["systemctl", verb, "--", unit], timeout)
+    waits = _no_block if verb in ("start", "restart") else []
+    done = run(["systemctl", verb, *waits, "--", unit], timeout)
     if done.ok:
         return done.output
     log = run(["journalctl", "-q", "--no-pager", "-o", "cat", "-n", "20", "-u", unit], SHOW_TIMEOUT).stdout

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-_SERVE = "from deployer.agent.main import serve; serve(0, 1)"
+_SERVE = "import sys; from deployer.agent.main import serve; serve(0, 1, float(sys.argv[1]))"
 
 
 class Client:
-    """One agent process; `events` collects what it sent before its answers."""
+    """One agent process; `events` collects what it told of steps before its answers, `lines` what it journaled."""
 
-    def __init__(self, state: Path, path: str | None = None, silence: float = 60.0) -> None:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRIDMSG_STATE": str(state)}
-        env |= {"HYBRIDMSG_SILENCE": str(silence), "PATH": path or os.environ["PATH"]}
-        command = [sys.executable, "-c", _SERVE]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    def __init__(
+        self, state: Path, path: str | None = None, silence: float = 60.0, fault: str = "", stderr: int | None = None
+    ) -> None:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRIDMSG_STATE": str(state), "HYBRIDMSG_FAULT": fault}
+        env |= {"PATH": path or os.environ["PATH"]}
+        command = [sys.executable, "-c", _SERVE, str(silence)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env)
         self.events: list[dict[str, Any]] = []
+        self.lines: list[dict[str, Any]] = []
 
     def tell(self, op: str, number: int = 1, **args: Any) -> None:
         body = json.dumps({"id": number, "op": op, "args": args}).encode()
@@ -45,11 +48,16 @@ class Client:
         """Return the answer's `ok`, or its whole `error` under that key."""
         self.tell(op, **args)
         while "event" in (frame := self.frame()):
-            self.events.append(frame["event"])
+            event = frame["event"]
+            self.lines += [event["journal"]] if "journal" in event else []
+            self.events += [] if "journal" in event else [event]
         return dict(frame["ok"]) if "ok" in frame else frame
 
-    def lock(self, run: str = "r1") -> None:
-        assert self.ask("lock", run=run, who="ann@ops", when="2026-01-01T00:00:00Z") == {}
+    def lock(self, run: str = "r1") -> dict[str, Any]:
+        """Take the host and return the answer."""
+        answer = self.ask("lock", run=run, who="ann@ops", when="2026-01-01T00:00:00Z")
+        assert "error" not in answer
+        return answer
 
     def hang_up(self) -> None:
         assert self.process.stdin is not None
@@ -60,7 +68,7 @@ class Client:
         self.process.wait(10)
 
     def close(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
         self.process.kill()

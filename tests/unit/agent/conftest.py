@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployer.agent import rabbitmq
+from deployer.agent.deeds import Merged
 from deployer.agent.journal import Journal
 from deployer.agent.steps import apply, parse
 from deployer.agent.undo import undo
+from tests.unit.agent.broker import Broker
 from tests.unit.agent.client import Client
 
 SYSTEMCTL = """
@@ -76,8 +79,11 @@ class Run:
     def apply(self, *steps: dict[str, Any]) -> list[dict[str, Any]]:
         return apply([parse(raw) for raw in steps], self.journal, self.events.append, self.gone)
 
-    def undo(self, *steps: str, force: bool = False) -> list[dict[str, Any]]:
-        return undo(self.journal, list(steps) or None, self.events.append, self.gone, force=force)
+    def undo(
+        self, *steps: str, force: bool = False, merged: Mapping[str, Merged] | None = None
+    ) -> list[dict[str, Any]]:
+        chosen = list(steps) or None
+        return undo(self.journal, chosen, self.events.append, self.gone, force=force, merged=merged)
 
 
 @pytest.fixture
@@ -125,6 +131,13 @@ def systemd(programs: Programs) -> Programs:
     states = '{"a.service": ["active", "enabled"], "b.service": ["inactive", "disabled"]}'
     (programs.directory / "states").write_text(states)
     return programs
+
+
+@pytest.fixture
+def broker(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    monkeypatch.setattr(rabbitmq, "COOKIE", str(tmp_path / "cookie"))
+    monkeypatch.setattr(rabbitmq, "RETRY_PAUSE", 0.01)
+    return Broker(programs, tmp_path / "replies.json")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import resource
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +117,14 @@ def test_a_file_as_wanted_keeps_its_inode(conf: Path) -> None:
     outcome = write(conf, OLD, mode=0o640)
     assert not outcome.changed
     assert (conf.stat().st_ino, conf.stat().st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+
+
+def test_a_file_as_wanted_gets_the_time_of_its_writing_where_that_is_asked_for(conf: Path) -> None:
+    future = time.time() + 3600
+    os.utime(conf, (future, future))
+    assert write(conf, OLD, mode=0o640, anew=True).changed
+    assert conf.read_bytes() == OLD
+    assert conf.stat().st_mtime < future
 
 
 def test_a_wrong_mode_alone_is_a_change(conf: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from deployer.agent import files
 from deployer.agent.errors import RefusedError, StepError
-from deployer.agent.journal import Journal, history
+from deployer.agent.history import history
+from deployer.agent.journal import Journal
 from deployer.agent.steps import apply, parse
 from deployer.agent.undo import undo
 from tests.unit.agent.client import file_step
@@ -130,7 +131,7 @@ def test_history_tells_who_when_and_every_status(journal: Journal, state: Path, 
     (run,) = history(state, "r1")
     assert (run["run"], run["who"], run["when"]) == ("r1", "ann@ops", "2026-01-01T00:00:00Z")
     assert [line["status"] for line in run["entries"]] == ["doing", "done"]
-    keys = {"step", "scope", "kind", "status", "target", "before", "after", "at"}
+    keys = {"step", "scope", "kind", "status", "target", "before", "after", "at", "sum"}
     assert all(set(line) == keys for line in run["entries"])
 
 
@@ -188,7 +189,7 @@ def test_a_tampered_line_is_refused(journal: Journal, state: Path, conf: Path, d
 
 def test_a_tampered_before_image_is_refused(journal: Journal, state: Path, conf: Path) -> None:
     apply([parse(file_step(conf, b"new"))], journal, nothing, NEVER)
-    (blob,) = (state / "runs/r1/blobs").iterdir()
+    blob = state / "runs/r1/blobs" / journal.entries()[0]["before"]["sha256"]
     blob.write_bytes(SECRET + b"#")
     with pytest.raises(RefusedError, match="is damaged"):
         undo(journal, None, nothing, NEVER, force=False)

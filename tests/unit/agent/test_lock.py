@@ -39,6 +39,23 @@ def test_an_agent_that_is_hung_up_on_frees_the_host(agents: Start) -> None:
     agents().lock("r2")
 
 
+def test_a_holder_that_died_is_told_to_the_next(agents: Start) -> None:
+    first = agents()
+    assert first.lock("r1")["was"] is None
+    first.kill()
+    second = agents()
+    assert second.lock("r2")["was"] == {"run": "r1", "who": "ann@ops", "when": "2026-01-01T00:00:00Z"}
+    assert second.lock("r2")["was"] is None
+
+
+def test_a_holder_that_ended_is_not(agents: Start) -> None:
+    first = agents()
+    first.lock("r1")
+    first.hang_up()
+    assert first.process.wait(10) == 0
+    assert agents().lock("r2")["was"] is None
+
+
 def open_files(pid: int) -> Iterator[str]:
     """What the process has open; a shell that is about to become its program closes files meanwhile."""
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -62,11 +79,13 @@ def test_the_lock_taken_twice_by_one_agent_is_taken_once(agent: Client) -> None:
     agent.lock()
 
 
-@pytest.mark.parametrize("op", ["apply", "undo"])
-def test_nothing_is_changed_without_the_lock(agent: Client, tmp_path: Path, op: str) -> None:
-    error = agent.ask(op, run="r1", steps=[file_step(tmp_path / "x", b"new")], force=False)["error"]
-    assert (error["type"], error["remedy"]) == ("refused", "Send `lock` before `apply` or `undo`")
+@pytest.mark.parametrize("op", ["apply", "undo", "record", "restore", "hold"])
+def test_nothing_is_changed_without_the_lock(agent: Client, state: Path, tmp_path: Path, op: str) -> None:
+    copy = {"record": {}, "lines": [], "blobs_b64": {}, "replace": True, "hold": {}}
+    error = agent.ask(op, run="r1", steps=[file_step(tmp_path / "x", b"new")], force=False, **copy)["error"]
+    assert (error["type"], error["remedy"]) == ("refused", "Send `lock` first")
     assert not (tmp_path / "x").exists()
+    assert not state.exists()
 
 
 def test_a_holder_that_has_not_signed_yet_is_unknown(state: Path) -> None:

@@ -52,7 +52,14 @@ def test_users_get_their_realm_and_are_told_after(db: Path) -> None:
     outcome = carry_out(db, nova="a", glance="b")
 
     assert outcome.changed
-    assert outcome.after == {"exists": True, "users": ["glance@openstack", "nova@openstack"]}
+    users = ["glance@openstack", "nova@openstack"]
+    assert outcome.after == {"exists": True, "users": users, "made": ["nova@openstack", "glance@openstack"]}
+
+
+def test_a_user_whose_password_is_set_again_was_not_made(db: Path) -> None:
+    carry_out(db, nova="a")
+
+    assert carry_out(db, nova="b", glance="b").after["made"] == ["glance@openstack"]
 
 
 def test_a_password_travels_on_stdin_as_it_is(db: Path, programs: Programs) -> None:

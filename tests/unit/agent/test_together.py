@@ -114,7 +114,7 @@ def test_of_an_undo_that_fails_for_one_the_others_are_undone_and_it_can_be_repea
     expect(waiting, 3, fails="b.service")
     with pytest.raises(StepError, match=r"systemctl start b\.service failed"):
         run.undo()
-    assert journaled(run)[-2:] == [("undone", "c"), ("undone", "a")]
+    assert journaled(run)[-3:] == [("undone", "c"), ("undo failed", "b"), ("undone", "a")]
     expect(waiting, 1)
     assert [result["id"] for result in run.undo()] == ["unit.stop b"]
 

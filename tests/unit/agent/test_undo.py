@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from deployer.agent.deeds import Merged
 from deployer.agent.errors import RefusedError, StaleError
 from tests.unit.agent.client import file_step, step
 from tests.unit.agent.conftest import Programs, Run
@@ -244,3 +246,54 @@ def test_a_gone_controller_stops_the_undo_before_the_next_step(run: Run, conf: P
     with pytest.raises(Exception, match="controller is gone"):
         run.undo()
     assert conf.read_bytes() == b"new"
+
+
+def merged(content: bytes | None, now: bytes, number: str = "0001") -> dict[str, Merged]:
+    return {number: Merged(content, hashlib.sha256(now).hexdigest())}
+
+
+def test_merged_content_goes_in_with_the_mode_of_now(run: Run, conf: Path, state: Path) -> None:
+    run.apply(file_step(conf, b"new"))
+    conf.write_bytes(b"new and theirs")
+    conf.chmod(0o604)
+    run.undo(merged=merged(b"old and theirs", now=b"new and theirs"))
+    assert (conf.read_bytes(), stat.S_IMODE(conf.stat().st_mode)) == (b"old and theirs", 0o604)
+    assert b"new and theirs" in {blob.read_bytes() for blob in (state / "runs/r1/blobs").iterdir()}
+    assert run.undo() == []
+
+
+def test_a_file_that_changed_since_the_merge_is_refused_before_anything_is_undone_also_by_force(
+    run: Run, conf: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.conf"
+    run.apply(file_step(conf, b"new"), file_step(other, b"new", "0002"))
+    conf.write_bytes(b"edited once more")
+    with pytest.raises(StaleError, match=r"nova\.conf changed since it was compared"):
+        run.undo(merged=merged(b"merged", now=b"edited"), force=True)
+    assert (conf.read_bytes(), other.read_bytes()) == (b"edited once more", b"new")
+
+
+def test_a_merge_that_was_cut_off_after_the_file_was_written_can_be_repeated(run: Run, conf: Path) -> None:
+    run.apply(file_step(conf, b"new"))
+    conf.write_bytes(b"merged")
+    assert not run.undo(merged=merged(b"merged", now=b"edited"))[0]["changed"]
+    assert run.undo() == []
+
+
+def test_a_merge_to_nothing_removes_the_file(run: Run, conf: Path) -> None:
+    run.apply(file_step(conf, b"new"))
+    run.undo(merged=merged(None, now=b"new"))
+    assert not conf.exists()
+
+
+def test_two_writes_of_one_file_are_merged_once(run: Run, conf: Path) -> None:
+    run.apply(file_step(conf, b"first"), file_step(conf, b"second", "0002"))
+    conf.write_bytes(b"second and theirs")
+    run.undo(merged=merged(b"old and theirs", now=b"second and theirs"))
+    assert conf.read_bytes() == b"old and theirs"
+
+
+def test_a_merge_of_a_step_unknown_to_the_run_is_refused(run: Run, conf: Path) -> None:
+    run.apply(file_step(conf, b"new"))
+    with pytest.raises(RefusedError, match="no step 0009"):
+        run.undo(merged=merged(b"x", now=b"new", number="0009"))

@@ -32,6 +32,8 @@ def test_all_units_are_asked_in_one_call(programs: Programs) -> None:
         "interpreter": None,
         "argv": [],
         "started": None,
+        "invocation": "",
+        "restarts": 0,
         "environment": [],
         "threads": 1,
         "config": None,
