@@ -123,12 +123,18 @@ class RouterSettings:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: one `step`, one package `install`, one `gate`, and the work in flight before a switch (`drain`)."""
+    """Seconds: one `step`, one package `install`, one `gate`, and the work in flight before a switch (`drain`).
+
+    `confirm`: a host that is cut off in a switch puts its part of the project back this long after the begin. `settle`:
+    what was started for a switch must run this long before the project is confirmed.
+    """
 
     step: float = 120
     install: float = 900
     gate: float = 90
     drain: float = 60
+    confirm: float = 120
+    settle: float = 8
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,17 @@ class Limits:
     """`parallel`: hosts worked on at once."""
 
     parallel: int = 20
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What is remembered of runs, here and on the hosts: the newest `runs` of them, none older than `days`.
+
+    A run that may still be undone is remembered all the same.
+    """
+
+    runs: int = 20
+    days: int = 90
 
 
 @dataclass(frozen=True)
@@ -178,6 +195,7 @@ class Deployment:
     router: RouterSettings = field(default_factory=RouterSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    journal: Retention = field(default_factory=Retention)
     erlang_cookie: Secret = field(default_factory=lambda: Secret(""))
     router_password: Secret = field(default_factory=lambda: Secret(""))
     generated_secrets: tuple[str, ...] = ()

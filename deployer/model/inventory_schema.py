@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from deployer.model.deployment import BrokerSettings, Limits, RouterSettings, Timeouts
+from deployer.model.deployment import BrokerSettings, Limits, Retention, RouterSettings, Timeouts
 
 CONNECTION = "hybridmsg_ssh"
 SSH_PORT = 22
@@ -124,6 +124,7 @@ class SshExtras(Shape):
     jump_host: Annotated[Text, AfterValidator(_jump_host)] | None = None
     connect_timeout: Seconds | None = None
     keepalive: Annotated[int, Field(ge=0, le=86400)] | None = None
+    silence: Annotated[float, Field(ge=4, le=86400)] | None = None
 
 
 class Attributes(Shape):
@@ -249,12 +250,21 @@ class TimeoutSettings(Shape):
     install: Seconds = Timeouts.install
     gate: Seconds = Timeouts.gate
     drain: Seconds = Timeouts.drain
+    confirm: Seconds = Timeouts.confirm
+    settle: Seconds = Timeouts.settle
 
 
 class LimitSettings(Shape):
     """`limits`."""
 
     parallel: Annotated[int, Field(ge=1, le=1000)] = Limits.parallel
+
+
+class JournalSettings(Shape):
+    """`journal`: how many runs are remembered, and for how many days."""
+
+    runs: Annotated[int, Field(ge=1, le=1000)] = Retention.runs
+    days: Annotated[int, Field(ge=1, le=3650)] = Retention.days
 
 
 class SecretSettings(Shape):
@@ -275,6 +285,7 @@ class Settings(Shape):
     projects: dict[str, ProjectSettings] = Field(default_factory=dict)
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
     waive: list[Text] = Field(default_factory=list)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from deployer.errors import ConfigurationError, Mistake
 from deployer.model.secret_sources import SecretSources
 from deployer.model.secrets import Secret
@@ -21,6 +23,8 @@ from deployer.model.yaml_source import YamlFile
 ERLANG_COOKIE = "rabbitmq_cookie_token"
 ROUTER_PASSWORD = "qdrouterd_password"  # noqa: S105 - the name of a key
 MINIMUM_LENGTH = 8
+LOCK_DEADLINE = 60.0
+"""Seconds to wait for another run that reads its secrets: it may ask a program for them, which has a deadline too."""
 ROUTER_PASSWORD_LENGTH = 199
 """Bytes that qdrouterd reads of a password file (qpid-dispatch, src/connection_manager.c)."""
 _TEMPLATE = re.compile(r"\{\{.+\}\}")
@@ -65,10 +69,24 @@ def load_or_generate(
         raise ConfigurationError([Mistake(str(path.parent), "", problem)]) from None
     try:
         # Two runs at once must not both generate: the second waits here and finds the first one's passwords.
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        _lock(directory, path.parent)
         return _load_or_generate(path, wanted, optional, sources, directory)
     finally:
         os.close(directory)
+
+
+def _lock(directory: int, name: Path) -> None:
+    retrying = Retrying(
+        retry=retry_if_exception_type(BlockingIOError),
+        stop=stop_after_delay(LOCK_DEADLINE),
+        wait=wait_fixed(0.05),
+        reraise=True,
+    )
+    try:
+        retrying(fcntl.flock, directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        problem = f"another run has been reading its secrets there for {LOCK_DEADLINE:g} s. Wait for it, or end it"
+        raise ConfigurationError([Mistake(str(name), "", problem)]) from None
 
 
 def _load_or_generate(

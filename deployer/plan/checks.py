@@ -130,6 +130,17 @@ def unit_checks(recorded: Mapping[str, Mapping[str, Mapping[str, str]]], facts: 
     ]
 
 
+def restart_checks(project: ProjectDeployment, ran: Sequence[HostFacts], facts: Mapping[str, HostFacts]) -> list[Check]:
+    """Return a failing check for each unit of the project that came up since it `ran`, died, and was started again."""
+    return [
+        Check("", "unit", unit.name, False, f"died after its start, {unit.restarts} times until now", before.host)
+        for before in ran
+        if before.host in facts
+        for unit in active_units(project, facts[before.host])
+        if unit.restarts and unit.invocation != before.units[unit.name].invocation
+    ]
+
+
 def _elsewhere(bus: Transport, effective: Mapping[str, Any]) -> str:
     """Return where the unit's RPC goes when that is not `bus`, "" when it is or the probe could not tell."""
     if "rpc_hosts" not in effective:

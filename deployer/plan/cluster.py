@@ -185,7 +185,7 @@ def _reconfigure(cluster: str, brokers: Sequence[Broker], conf: bytes, timeout: 
     intents = {
         broker.host: (*write_conf(broker, conf), restart(timeout), await_broker(timeout))
         for broker in brokers
-        if broker.installed and broker.conf_sha256 is not None and not broker.has_conf(conf)
+        if broker.installed and broker.conf_sha256 is not None and write_conf(broker, conf)
     }
     return Wave(f"{cluster}: change the configuration", scope(cluster), intents, serial=True)
 

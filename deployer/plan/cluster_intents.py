@@ -12,10 +12,13 @@ from deployer.plan.steps import Intent
 
 
 def write_conf(broker: Broker, conf: bytes) -> tuple[Intent, ...]:
-    """Return the write of our configuration snippet, nothing when the host has it."""
-    if broker.has_conf(conf):
+    """Return the write of our configuration snippet, nothing when the broker runs with it.
+
+    One that is newer than the broker is written anew: one from the future would have it restarted again and again.
+    """
+    if broker.has_conf(conf) and not broker.conf_is_newer:
         return ()
-    args = {"path": CONF, "content_b64": _b64(conf), "mode": 0o644, "user": "root", "group": "root"}
+    args = {"path": CONF, "content_b64": _b64(conf), "mode": 0o644, "user": "root", "group": "root", "anew": True}
     return (Intent("file.write", args, "listener and partition handling", {"sha256": broker.conf_sha256}),)
 
 

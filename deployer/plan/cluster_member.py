@@ -23,7 +23,10 @@ _OWN_DEFAULTS = {"vhosts": "/", "users": "guest"}
 
 @dataclass(frozen=True)
 class Broker:
-    """A host with a broker, now or soon. `node` is rabbit@HOST; `members` its cluster's nodes, with it."""
+    """A host with a broker, now or soon. `node` is rabbit@HOST; `members` its cluster's nodes, with it.
+
+    `conf_is_newer`: CONF changed since it started, as by a run that was cut off before the restart.
+    """
 
     host: str
     hostname: str
@@ -39,6 +42,7 @@ class Broker:
     cookie: Secret | None
     cookie_sha256: str | None
     conf_sha256: str | None
+    conf_is_newer: bool
     definitions: dict[str, Any] = field(repr=False)
 
     @classmethod
@@ -64,6 +68,7 @@ class Broker:
             cookie=None if cookie is None else Secret(base64.b64decode(cookie).decode("latin-1").strip()),
             cookie_sha256=seen.get("cookie_sha256"),
             conf_sha256=facts.files[CONF].sha256,
+            conf_is_newer=unit is not None and unit.began_before(facts.files[CONF]),
             definitions=dict(seen.get("definitions") or {}),
         )
 

@@ -20,7 +20,7 @@ from deployer.plan.router_facts import RouterFacts
 class FileFact:
     """A file on a host; `content` is None when it is absent. `mode` is the permission bits.
 
-    `real` is the path behind symlinks, "" when nobody told.
+    `real` is the path behind symlinks, "" when nobody told. The times are in ns since the epoch, by the host's clock.
     """
 
     path: str
@@ -31,6 +31,9 @@ class FileFact:
     group: str = ""
     content: Blob | None = None
     real: str = ""
+    inode: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
 
     @cached_property
     def ini(self) -> IniFile:
@@ -81,7 +84,9 @@ class UnitFact:
     """A systemd unit on a host; `interpreter` is the Python that runs it, None when unknown or not running.
 
     `libraries` is None without an interpreter, and where it was not asked for. `environment` has the names of the
-    process's variables that oslo.config reads (OS_GROUP__OPTION), never their values.
+    process's variables that oslo.config reads (OS_GROUP__OPTION), never their values. `started` is when its process
+    began, in s since the epoch by the host's clock; `invocation` is systemd's own name of that start, "" when unknown;
+    `restarts` is how often systemd has started it again by itself since somebody did.
     """
 
     name: str
@@ -95,6 +100,9 @@ class UnitFact:
     environment: tuple[str, ...] = ()
     threads: int = 1
     config: ConfigSource | None = None
+    started: float | None = None
+    invocation: str = ""
+    restarts: int = 0
 
     @property
     def exists(self) -> bool:
@@ -105,6 +113,10 @@ class UnitFact:
     def running(self) -> bool:
         """Whether there is something to stop, and to start again."""
         return self.active in ("active", "activating", "reloading")
+
+    def began_before(self, file: FileFact) -> bool:
+        """Whether the file was written after the unit's process began, which then has what was in it before."""
+        return self.running and self.started is not None and file.mtime_ns / 1e9 > self.started
 
     def options(self, name: str) -> list[str]:
         """Return a repeated option's values in the order of the command line: `--config-file X`, `--config-file=X`."""
@@ -176,6 +188,9 @@ def _file(path: str, raw: dict[str, Any], known: MutableMapping[str, bytes]) -> 
         group=raw["group"],
         content=Blob(known[sha256]),
         real=raw["real"],
+        inode=raw["inode"],
+        mtime_ns=raw["mtime_ns"],
+        ctime_ns=raw["ctime_ns"],
     )
 
 
@@ -192,6 +207,9 @@ def _unit(name: str, raw: dict[str, Any]) -> UnitFact:
         environment=tuple(raw["environment"]),
         threads=raw["threads"],
         config=_config(raw.get("config")),
+        started=raw["started"],
+        invocation=raw["invocation"],
+        restarts=raw["restarts"],
     )
 
 

@@ -51,8 +51,11 @@ def edit_projects(deployment: Deployment, facts: Facts) -> tuple[dict[str, dict[
     return done, list(dict.fromkeys(mistakes))
 
 
-def obstacles(deployment: Deployment, facts: Facts) -> list[Mistake]:
-    """Return what else is wrong with each project on its hosts: what runs there, and what would be left behind."""
+def obstacles(deployment: Deployment, facts: Facts, *, deep: bool = True) -> list[Mistake]:
+    """Return what else is wrong with each project on its hosts: what runs there, and what would be left behind.
+
+    Without `deep` the cell mappings were not read, and nobody misses them.
+    """
     return [
         mistake
         for project in deployment.projects
@@ -61,7 +64,7 @@ def obstacles(deployment: Deployment, facts: Facts) -> list[Mistake]:
             *client_obstacles(project, resolve(deployment, project), _of(project, facts)),
             *chain.from_iterable(_other_sources(fact, project) for fact in _readable(project, facts)),
             *_cut_off(deployment, project, facts),
-            *_unread_cells(deployment, project, facts),
+            *(_unread_cells(deployment, project, facts) if deep else ()),
         )
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployer.errors import ConfigurationError
 from deployer.model.deployment import Deployment, ProjectDeployment
@@ -24,6 +24,7 @@ from deployer.plan.expected import (
 from deployer.plan.observed import HostFacts, consumers_of
 from deployer.plan.obstacles import Facts, edit_projects, obstacles
 from deployer.plan.service_files import FileEdit, ServiceFiles
+from deployer.plan.stale import Looks, stale_units
 from deployer.plan.steps import Intent, Wave
 
 
@@ -35,7 +36,9 @@ class ProjectPlan:
     `contents` the sha256 of each of them, by path: what is not edited has a say in what an edit comes to.
     `units` has the active units of every host that stops for the switch, in the catalogue's order; `answering` those
     among them that are RPC servers. `clients` are staged installations, `lines` tell people of the cells. `timeout`
-    (s): one unit to stop or start.
+    (s): one unit to stop or start. `confirm` (s): how long hosts wait for the word that all is proven before they go
+    back by themselves. `stale` has, by host, the active units that run on other messaging options than their files
+    hold by now.
     """
 
     project: ProjectDeployment
@@ -50,10 +53,17 @@ class ProjectPlan:
     answering: dict[str, frozenset[str]]
     servers: tuple[RpcServer, ...]
     timeout: float
+    confirm: float
+    stale: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
         """Whether anything is to be done."""
+        return self.lasts or bool(self.stale)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the project is another afterwards: services that were only restarted have nothing to go back to."""
         return bool(self.edits or self.clients or self.cells)
 
     @property
@@ -68,6 +78,19 @@ class ProjectPlan:
     def callers_of(self, host: str) -> tuple[str, ...]:
         """Return the host's units that stop first and start last: all that do not answer RPC."""
         return tuple(unit for unit in self.units.get(host, ()) if unit not in self.answering[host])
+
+    @property
+    def guarded(self) -> tuple[str, ...]:
+        """Return the hosts where something stops or changes."""
+        names = (host.name for host in self.project.hosts)
+        return tuple(host for host in names if self.units.get(host) or host in self.edits or host in self.cells)
+
+    def begin_wave(self) -> Wave:
+        """Return what lets every host put the project back by itself; it comes before anything stops anywhere."""
+        reason = f"put {self.project.name} back unless it is confirmed"
+        units = {host: sorted({*self.reads[host], *self.units.get(host, ())}) for host in self.guarded}
+        args = {host: {"seconds": self.confirm, "units": own} for host, own in units.items()}
+        return self._wave("begin", {host: (Intent("commit.begin", own, reason),) for host, own in args.items()})
 
     def stop_callers_wave(self) -> Wave:
         """Return the stop of every caller, on all hosts at once."""
@@ -95,15 +118,22 @@ class ProjectPlan:
         """Return the start of every caller that ran, on all hosts at once."""
         return self._wave("start callers", {host: self._each("start", self.callers_of(host)) for host in self.units})
 
+    def confirm_wave(self) -> Wave:
+        """Return the word to every host that the project is proven and stays."""
+        intent = Intent("commit.confirm", {}, f"keep {self.project.name}")
+        return self._wave("confirm", dict.fromkeys(self.guarded, (intent,)))
+
     def switch_waves(self) -> list[Wave]:
         """Return the waves of the switch in their order, those with nothing to do left out."""
         waves = (
+            self.begin_wave(),
             self.stop_callers_wave(),
             self.stop_servers_wave(),
             self.write_wave(),
             self.cells_wave(),
             self.start_servers_wave(),
             self.start_callers_wave(),
+            self.confirm_wave(),
         )
         return [wave for wave in waves if wave.intents]
 
@@ -116,16 +146,19 @@ class ProjectPlan:
         )
 
 
-def plan_projects(deployment: Deployment, facts: Facts) -> list[ProjectPlan]:
-    """Return a plan for each project, in the catalogue's order.
+def plan_projects(
+    deployment: Deployment, facts: Facts, looks: Looks | None = None, *, deep: bool = True
+) -> list[ProjectPlan]:
+    """Return a plan for each project, in the catalogue's order; without `looks` nobody is found stale.
 
-    Raises ConfigurationError with every obstacle: nothing was touched then.
+    Unless `deep`, the cell mappings were not read, and nobody misses them. Raises ConfigurationError with every
+    obstacle: nothing was touched then.
     """
     edited, mistakes = edit_projects(deployment, facts)
-    mistakes = [*mistakes, *obstacles(deployment, facts)]
+    mistakes = [*mistakes, *obstacles(deployment, facts, deep=deep)]
     if mistakes:
         raise ConfigurationError(mistakes)
-    return [_plan_project(deployment, project, facts, edited[project.name]) for project in deployment.projects]
+    return [_plan_project(deployment, project, facts, edited[project.name], looks) for project in deployment.projects]
 
 
 def expected_servers(deployment: Deployment, project: ProjectDeployment, facts: Facts) -> tuple[RpcServer, ...]:
@@ -140,17 +173,24 @@ def expected_servers(deployment: Deployment, project: ProjectDeployment, facts: 
 
 
 def _plan_project(
-    deployment: Deployment, project: ProjectDeployment, facts: Facts, files: Mapping[str, ServiceFiles]
+    deployment: Deployment,
+    project: ProjectDeployment,
+    facts: Facts,
+    files: Mapping[str, ServiceFiles],
+    looks: Looks | None,
 ) -> ProjectPlan:
     rpc = resolve(deployment, project).rpc
     hosts = _of(project, facts)
     edits = {host: own.edits for host, own in files.items() if own.edits}
     cells = plan_cells(deployment, project, rpc, facts)
+    old = {} if looks is None else stale_units(project, facts, looks)
+    stale = {host: units for host, units in old.items() if host not in edits}
+    touched = edits.keys() | stale.keys()
     # RPC moves as a whole, also where a file is right already; so do cells, which services remember as they start. And
     # where a server stops, callers everywhere do: else its bus never becomes idle.
     moves = any(edit.rpc_moves for own in edits.values() for edit in own)
-    whole = bool(cells.intents) or moves or _serves(project, hosts, edits)
-    stopping = [fact for fact in hosts if whole or fact.host in edits]
+    whole = bool(cells.intents) or moves or _serves(project, hosts, touched)
+    stopping = [fact for fact in hosts if whole or fact.host in touched]
     return ProjectPlan(
         project=project,
         rpc=rpc,
@@ -164,6 +204,8 @@ def _plan_project(
         answering={fact.host: server_units(project, fact) for fact in stopping},
         servers=expected_servers(deployment, project, facts),
         timeout=deployment.timeouts.step,
+        confirm=deployment.timeouts.confirm,
+        stale=stale,
     )
 
 

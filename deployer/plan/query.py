@@ -12,8 +12,13 @@ from deployer.plan.router_config import FILES as ROUTER_FILES
 from deployer.plan.router_config import UNIT as ROUTER_UNIT
 
 
-def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts]) -> dict[str, Any]:
-    """Return the `facts` arguments for one host; content already `seen`, by host, does not travel again."""
+def facts_query(
+    deployment: Deployment, host: Host, seen: Mapping[str, HostFacts], *, deep: bool = True
+) -> dict[str, Any]:
+    """Return the `facts` arguments for one host; content already `seen`, by host, does not travel again.
+
+    Unless `deep`, a broker is not asked what it holds: that takes longer than all the rest.
+    """
     known = {path: fact.sha256 for path, fact in seen[host.name].files.items()} if host.name in seen else {}
     projects = [project for project in deployment.projects if host in project.hosts]
     files = {path for project in projects for path in project.project.files}
@@ -30,7 +35,7 @@ def facts_query(deployment: Deployment, host: Host, seen: Mapping[str, HostFacts
     asked["files"] |= known
     # Only the amqp driver needs more than a service brings with it.
     asked["libraries"] = bool(deployment.qdrouterd and projects)
-    if cluster:
+    if cluster and deep:
         # Erlang looks peers up by host name, which is seen only once they were asked; until then names may serve.
         names = [seen[peer.name].hostname if peer.name in seen else peer.name for peer in cluster.hosts]
         asked["rabbitmq"] = {"peers": [name.partition(".")[0] for name in names]}

@@ -22,8 +22,8 @@ _TOOLS = {
 }
 
 
-def write(router: Router, files: Iterable[WantedFile]) -> tuple[Intent, ...]:
-    """Return the writes of these files of the router."""
+def write(router: Router, files: Iterable[WantedFile], *, anew: bool = False) -> tuple[Intent, ...]:
+    """Return the writes of these files of the router; `anew` gives them the time of the writing whatever they hold."""
     return tuple(
         Intent(
             "file.write",
@@ -33,6 +33,7 @@ def write(router: Router, files: Iterable[WantedFile]) -> tuple[Intent, ...]:
                 "mode": file.mode,
                 "user": file.owner,
                 "group": file.owner,
+                "anew": anew,
             },
             f"write {file.path}",
             router.files[file.path].preimage(),
@@ -78,10 +79,13 @@ def set_users(deployment: Deployment, users: Mapping[str, Secret]) -> tuple[Inte
 def bring_up(deployment: Deployment, router: Router, nodes: Sequence[str]) -> tuple[Intent, ...]:
     """Return the restart of a router with its files, and the wait for it and all `nodes` (ids) in its mesh.
 
-    A new one is restarted too: its package may have started it already, before it had a password and users.
+    A new one is restarted too: its package may have started it already, before it had a password and users. A file that
+    is newer than the router is written anew: one from the future would have it restarted again and again.
     """
+    outdated = router.outdated(*router.files_at_start)
     return (
-        *write(router, router.outdated(*router.files_at_start)),
+        *write(router, outdated),
+        *write(router, (file for file in router.newer_files if file not in outdated), anew=True),
         Intent("unit.enable", {"unit": UNIT}, f"start {UNIT} at boot"),
         Intent("unit.restart", {"unit": UNIT, "timeout": deployment.timeouts.step}, f"restart {UNIT}"),
         await_router(deployment, router, nodes),

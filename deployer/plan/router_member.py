@@ -181,10 +181,9 @@ class Router:
         """Whether it runs and only a restart makes it what is wanted.
 
         Management changes neither what a router is nor a profile that listeners already use. The files that are read
-        at the start only count too: SASL's, and the password that connectors hold. One that does not let its own
-        administrator in serves nobody as it should.
+        at the start only count too. One that does not let its own administrator in serves nobody as it should.
         """
-        held = bool(self.outdated(SASL_CONF) or self._holds_old_password)
+        held = bool(self.outdated(*self._read_at_start_only) or self.newer_files)
         if self.view is None:
             return self.runs and (held or not self.keeps_silent)
         profiles = {one.name for one in self.difference.delete if one.type == "sslProfile"}
@@ -202,8 +201,20 @@ class Router:
         return now is not None and any(part not in now.reveal() for part in listener)
 
     @property
-    def _holds_old_password(self) -> bool:
-        return bool(self.outdated(PASSWORD)) and any(one.type == "connector" for one in self.wanted)
+    def newer_files(self) -> list[WantedFile]:
+        """Return the files that only a start reads and that changed since this one, be they as wanted by now.
+
+        So a run leaves them that was cut off before its restart. Management tells no password: only time does.
+        """
+        unit = self.unit if self.installed else None
+        newer = {path for path in self._read_at_start_only if unit is not None and unit.began_before(self.files[path])}
+        return [file for file in self.wanted_files if file.path in newer]
+
+    @property
+    def _read_at_start_only(self) -> tuple[str, ...]:
+        """Return SASL's file, and the password where connectors hold it."""
+        connects = any(one.type == "connector" for one in self.wanted)
+        return (SASL_CONF, PASSWORD) if connects else (SASL_CONF,)
 
 
 def passwords(deployment: Deployment) -> dict[str, Secret]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,3 +56,10 @@ class Wave:
     scope: str
     intents: dict[str, tuple[Intent, ...]]
     serial: bool = False
+
+    def steps(self, numbers: Iterator[int]) -> dict[str, list[Step]]:
+        """Give all intents their places, host after host."""
+        return {
+            host: [Step.of(intent, next(numbers), self.scope) for intent in intents]
+            for host, intents in self.intents.items()
+        }

@@ -283,6 +283,18 @@ def test_our_own_configuration_is_changed_one_host_after_the_other() -> None:
     assert list(acts((wave,))[0].items()) == [(host, ["file.write", "unit.restart", "rabbitmq.await"]) for host in ALL]
 
 
+def test_a_configuration_that_came_after_the_start_restarts_its_broker_and_is_written_anew() -> None:
+    conf = render("rabbitmq.conf.j2", broker=BrokerSettings(), nodes=3)
+    hosts = [member(host, conf=conf) for host in ALL]
+    for facts, written in zip(hosts, (99.0, 101.0, 99.0), strict=True):
+        facts.units[UNIT] = dataclasses.replace(facts.units[UNIT], started=100.0)
+        facts.files[CONF] = dataclasses.replace(facts.files[CONF], mtime_ns=int(written * 1e9))
+
+    [wave] = plan(*hosts).waves
+    assert acts((wave,)) == [{"msg2": ["file.write", "unit.restart", "rabbitmq.await"]}]
+    assert wave.intents["msg2"][0].args["anew"] is True
+
+
 def test_an_interrupted_installation_goes_on_without_writing_again() -> None:
     conf = render("rabbitmq.conf.j2", broker=BrokerSettings(), nodes=3)
     half = bare("msg1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -406,3 +407,17 @@ class TestEncryptedValues:
         (mistake,) = refused(path, sources=OPENED)
         assert (mistake.line, mistake.path) == (1, NOVA)
         assert "is cut off" in mistake.problem
+
+
+def test_a_run_that_never_lets_the_secrets_go_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployer.model.passwords.LOCK_DEADLINE", 0.2)
+    path = secrets_file(tmp_path, f"{NOVA}: correct-horse\n")
+    holder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    try:
+        assert "another run has been reading" in refused(path)[0].problem
+    finally:
+        os.close(holder)
+    assert reveal(path, NOVA) == ({NOVA: "correct-horse"}, [])

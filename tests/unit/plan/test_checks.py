@@ -15,6 +15,7 @@ from deployer.plan.checks import (
     no_answer,
     probe_request,
     read_answer,
+    restart_checks,
     unit_checks,
     witnesses,
 )
@@ -160,6 +161,21 @@ def test_a_unit_that_ran_before_and_does_not_now_is_missed(before: str, now: str
     facts = {"ctl1": host("ctl1", {}, [unit("glance-api", active=now)])}
     found = unit_checks({"ctl1": {"glance-api": {"active": before, "enabled": "enabled"}}}, facts)
     assert [one.target for one in found if not one.ok] == ["glance-api"] * missed
+
+
+@pytest.mark.parametrize(
+    ("invocation", "restarts", "found"), [("second", 1, ["glance-api"]), ("second", 0, []), ("first", 3, [])]
+)
+def test_a_unit_that_died_after_its_start_and_came_back_by_itself_is_missed(
+    invocation: str, restarts: int, found: list[str]
+) -> None:
+    glance = project("glance", CTL1)
+    before, now = (
+        host("ctl1", {}, [replace(unit("glance-api"), invocation=one, restarts=restarts)])
+        for one in ("first", invocation)
+    )
+    checks = restart_checks(glance, [before], {"ctl1": now})
+    assert [one.target for one in checks if not one.ok] == found
 
 
 def test_a_notification_that_was_read_back_holds() -> None:

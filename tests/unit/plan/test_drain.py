@@ -45,6 +45,12 @@ def test_a_queue_that_nobody_consumes_is_not_waited_for_and_is_a_leftover() -> N
     assert leftovers(read) == {"compute.gone": 4}
 
 
+def test_a_fanout_queue_that_died_with_its_process_is_no_leftover_and_one_whose_name_comes_again_is() -> None:
+    drawn = queue("compute_fanout_998a6b384b2f401196be5fc020d4b765", ready=3, consumers=0)
+    managed = queue("compute_fanout_cmp1:nova-compute:1", ready=2, consumers=0)
+    assert leftovers([drawn, managed]) == {"compute_fanout_cmp1:nova-compute:1": 2}
+
+
 def test_servers_alone_on_a_router_with_nothing_on_the_way_are_idle() -> None:
     assert left([CONDUCTOR], CONDUCTOR_LINKS) == []
 

@@ -46,12 +46,16 @@ def test_brokers_come_first_then_project_after_project() -> None:
 def test_project_after_project_is_switched() -> None:
     titles = [wave.title for wave in make_plan(SITE, before()).waves()]
     assert titles == [
+        "glance: begin",
         "glance: stop callers",
         "glance: write configuration",
         "glance: start callers",
+        "glance: confirm",
+        "nova: begin",
         "nova: stop servers",
         "nova: write configuration",
         "nova: start servers",
+        "nova: confirm",
     ]
 
 

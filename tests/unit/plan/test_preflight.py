@@ -190,10 +190,22 @@ def test_only_what_is_named_is_waived_and_a_name_that_waives_nothing_is_told() -
 
 
 @pytest.mark.parametrize(
-    ("checks", "code"), [(["reachable"], 4), (["reachable", "reachable"], 4), (["reachable", "disk"], 3), (["disk"], 3)]
+    ("found", "code"),
+    [
+        ({"ctl1": ["reachable"]}, 4),
+        ({"ctl1": ["reachable"], "ctl2": ["reachable"]}, 4),
+        ({"ctl1": ["reachable", "stranger"]}, 4),
+        ({"ctl1": ["reachable"], "ctl2": ["disk"]}, 3),
+        ({"ctl1": ["reachable"], "": ["mesh"]}, 3),
+        ({"ctl1": ["disk"]}, 3),
+    ],
 )
-def test_hosts_out_of_reach_alone_have_the_exit_code_of_their_own(checks: list[str], code: int) -> None:
-    error = PreflightFailed([Finding("ctl1", check, "failed", f"{check} is wrong", "Mend it") for check in checks])
+def test_hosts_out_of_reach_alone_have_the_exit_code_of_their_own(found: dict[str, list[str]], code: int) -> None:
+    told = [(host, check) for host, checks in found.items() for check in checks]
+    error = PreflightFailed([Finding(host, check, "failed", f"{check} is wrong", "Mend it") for host, check in told])
     assert error.exit_code == code
-    assert str(error).splitlines() == [f"ctl1: {check}: {check} is wrong. Mend it" for check in checks]
+    lines = [f"{host}: {check}" if host else check for host, check in told]
+    assert str(error).splitlines() == [
+        f"{line}: {check} is wrong. Mend it" for line, (_, check) in zip(lines, told, strict=True)
+    ]
     assert HostError.exit_code == 3

@@ -63,15 +63,30 @@ def test_callers_stop_first_servers_start_first_and_only_what_ran() -> None:
     servers = {"ctl1": ["nova-conductor", "nova-scheduler"]}
     written = {"ctl1": ["file.write"], "ctl2": ["file.write"]}
     assert [wave.title for wave in nova.switch_waves()] == [
+        "nova: begin",
         "nova: stop callers",
         "nova: stop servers",
         "nova: write configuration",
         "nova: start servers",
         "nova: start callers",
+        "nova: confirm",
     ]
-    assert units(nova.switch_waves()) == [callers, servers, written, servers, callers]
+    assert units(nova.switch_waves()[1:-1]) == [callers, servers, written, servers, callers]
     kinds = {one.kind for wave in (nova.stop_callers_wave(), nova.stop_servers_wave()) for one in wave.intents["ctl1"]}
     assert kinds == {"unit.stop"}
+
+
+def test_every_host_that_is_touched_can_put_itself_back_before_anything_stops_and_is_told_at_the_end() -> None:
+    nova = plan_projects(SITE, before())[1]
+    begin, *_, confirm = nova.switch_waves()
+    assert units([begin, confirm]) == [
+        {"ctl1": ["commit.begin"], "ctl2": ["commit.begin"]},
+        {"ctl1": ["commit.confirm"], "ctl2": ["commit.confirm"]},
+    ]
+    assert begin.intents["ctl1"][0].args == {
+        "seconds": SITE.timeouts.confirm,
+        "units": ["nova-api", "nova-conductor", "nova-scheduler"],
+    }
 
 
 def test_notifiers_and_listeners_stop_with_the_callers() -> None:
@@ -190,7 +205,7 @@ def test_cells_move_between_the_stop_of_the_last_server_and_the_start_of_the_fir
     facts = cloud.after(facts, plan_projects(SITE, facts))
     facts |= {"ctl1": dataclasses.replace(facts["ctl1"], cells=(CELL,)), "rtr1": cloud.host("rtr1", {})}
     titles = [wave.title for wave in plan_projects(HYBRID, facts)[1].switch_waves()]
-    assert titles[1:5] == [
+    assert titles[2:6] == [
         "nova: stop servers",
         "nova: write configuration",
         "nova: move cell mappings",

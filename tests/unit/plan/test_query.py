@@ -45,6 +45,10 @@ def test_a_broker_is_asked_for_its_state_and_whether_it_finds_its_peers() -> Non
     assert asked["rabbitmq"] == {"peers": ["msg1"]}
 
 
+def test_a_shallow_look_does_not_ask_a_broker_what_it_holds() -> None:
+    assert facts_query(SITE, MSG1, {}, deep=False) == {**facts_query(SITE, MSG1, {}), "rabbitmq": False}
+
+
 def test_a_host_of_no_project_is_asked_for_nothing() -> None:
     idle = MSG1.__class__("idle", "10.0.0.99", 22, "root", ())
     assert facts_query(SITE, idle, {}) == query([], [])
@@ -65,6 +69,8 @@ UNIT = {
     "interpreter": "/usr/bin/python3",
     "argv": ["nova-api"],
     "started": 1.0,
+    "invocation": "0123456789abcdef0123456789abcdef",
+    "restarts": 0,
     "environment": ["OS_DEFAULT__DEBUG"],
     "threads": 1,
 }
@@ -76,6 +82,7 @@ def test_a_unit_tells_its_libraries_where_they_were_asked_for() -> None:
     found = HostFacts.of("ctl1", {**answer({}), "units": units}, {}).units
     assert [unit.libraries for unit in found.values()] == [libraries(pyngus=False), None]
     assert found["asked"].environment == ("OS_DEFAULT__DEBUG",)
+    assert (found["asked"].started, found["asked"].invocation) == (UNIT["started"], UNIT["invocation"])
 
 
 def test_a_file_read_before_is_asked_for_by_its_hash() -> None:

@@ -47,6 +47,15 @@ def grown(routers: int, first: int = 0) -> Facts:
     return {**{f"r{number}": bare(f"r{number}") for number in range(9)}, **finished(site(routers, first=first))}
 
 
+def started_at(facts: HostFacts, began: float) -> HostFacts:
+    return replace(facts, units={UNIT: replace(facts.units[UNIT], started=began)})
+
+
+def written_at(facts: HostFacts, path: str, when: float) -> HostFacts:
+    file = replace(facts.files[path], mtime_ns=int(when * 1e9))
+    return replace(facts, files={**facts.files, path: file})
+
+
 def with_file(facts: HostFacts, path: str, content: bytes) -> HostFacts:
     """The host with other content in a file of its router."""
     other = replace(facts.files[path], sha256="0" * 64, content=Blob(content))
@@ -221,6 +230,26 @@ def test_a_password_that_connectors_hold_since_the_start_restarts_them_and_not_t
 
     assert restarted(found) == ["r1"]
     assert set(intents(found, "file.write")) == {"r0", "r1"}
+
+
+def test_a_file_that_only_a_start_reads_and_that_came_after_it_restarts_and_is_written_anew() -> None:
+    cloud = site(2)
+    facts = finished(cloud)
+    for name in facts:
+        facts[name] = written_at(started_at(facts[name], 100.0), PASSWORD, 100.5)
+    found = waves(cloud, facts)
+
+    assert restarted(found) == ["r1"]
+    assert [(one.args["path"], one.args["anew"]) for one in found[0].intents["r1"][:1]] == [(PASSWORD, True)]
+
+
+def test_files_that_were_there_when_the_router_started_restart_nothing() -> None:
+    cloud = site(2)
+    facts = {name: started_at(one, 100.0) for name, one in finished(cloud).items()}
+    for path in (SASL_CONF, PASSWORD):
+        facts = {name: written_at(one, path, 99.5) for name, one in facts.items()}
+
+    assert waves(cloud, facts) == ()
 
 
 def test_sasls_configuration_is_read_at_the_start_only() -> None:
