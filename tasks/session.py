@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nornir.core.task import Task
@@ -12,6 +13,9 @@ from deployer.nornir_plugins.connection import CONNECTION_NAME
 from deployer.nornir_plugins.processor import Progress
 from deployer.nornir_plugins.runner import abandoned
 from deployer.nornir_plugins.session import AgentSession
+
+Keep = Callable[[str, Mapping[str, Any]], None]
+"""Takes in one line of a host's journal as the host wrote it, `sum` included; called with the host's name first."""
 
 
 def agent(task: Task) -> AgentSession:
@@ -34,18 +38,29 @@ def agent(task: Task) -> AgentSession:
     return session
 
 
-def ask(task: Task, op: str, args: dict[str, Any], deadline: float) -> dict[str, Any]:
+def ask(task: Task, op: str, args: dict[str, Any], deadline: float, keep: Keep | None = None) -> dict[str, Any]:
     """Return the agent's answer, `deadline` in seconds; step events go to each Progress processor.
 
-    Raises what `agent` and AgentSession.request raise.
+    What the host journals meanwhile goes to `keep`. Raises what `agent` and AgentSession.request raise.
     """
 
     def forward(event: dict[str, Any]) -> None:
+        if "journal" in event:
+            if keep is not None:
+                keep(task.host.name, event["journal"])
+            return
         for processor in task.processors:
             if isinstance(processor, Progress):
                 processor.step(task.host.name, event)
 
     return agent(task).request(op, args, deadline=deadline, on_event=forward)
+
+
+def tell(task: Task, text: str) -> None:
+    """Give each Progress processor a line about the host."""
+    for processor in task.processors:
+        if isinstance(processor, Progress):
+            processor.event(task.host.name, text)
 
 
 def _still_wanted(task: Task) -> None:

@@ -6,14 +6,18 @@ import getpass
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from typing import Any
 
 from nornir.core.task import Result, Task
 
 from deployer.plan.steps import Intent, Step
-from tasks.session import ask
+from tasks.session import Keep, ask
 
 LOCK_DEADLINE = 30.0
 STEP_DEADLINE = 120.0
+
+Merged = Mapping[str, Mapping[str, str]]
+"""By the id of a step that wrote a file: `content_b64` that the file is to get, and its `sha256` now."""
 
 
 def lock_host(task: Task, run: str) -> Result:
@@ -24,14 +28,23 @@ def lock_host(task: Task, run: str) -> Result:
     return Result(host=task.host, result="locked")
 
 
-def apply_steps(task: Task, run: str, steps: Mapping[str, Sequence[Step]], deadline: float = STEP_DEADLINE) -> Result:
+def apply_steps(
+    task: Task,
+    run: str,
+    steps: Mapping[str, Sequence[Step]],
+    deadline: float = STEP_DEADLINE,
+    record: Mapping[str, Any] | None = None,
+    keep: Keep | None = None,
+) -> Result:
     """Carry out the steps meant for this host, in order; stops at the first that fails (StepFailed, StalePlan).
 
-    `deadline` is for all of them together, in seconds. Result.changed says whether any step changed the host; its
-    `run` and `outcomes` attributes are what `undo_steps` needs.
+    `deadline` is for all of them together, in seconds; `record` is the run's document, which the host keeps from then
+    on; `keep` takes in each line that it journals. Result.changed says whether any step changed the host; its `run` and
+    `outcomes` attributes are what `undo_steps` needs.
     """
     own = steps.get(task.host.name, ())
-    answer = ask(task, "apply", {"run": run, "steps": [step.wire() for step in own]}, deadline)
+    args = {"run": run, "steps": [step.wire() for step in own], "record": record}
+    answer = ask(task, "apply", args, deadline, keep)
     changed = {outcome["id"] for outcome in answer["results"] if outcome["changed"]}
     lines = [f"{'changed' if step.id in changed else 'ok':7} {step.reason}" for step in own]
     return Result(host=task.host, result="\n".join(lines), changed=bool(changed), outcomes=answer["results"], run=run)
@@ -45,17 +58,24 @@ def apply_own(task: Task, intents: Sequence[Intent], deadline: float = STEP_DEAD
     return apply_steps(task, run, {task.host.name: steps}, deadline)
 
 
-def undo_steps(
-    task: Task, run: str, steps: Mapping[str, Sequence[str]], *, force: bool = False, deadline: float = STEP_DEADLINE
+def undo_steps(  # noqa: PLR0913 - what an undo may be told, each by its name
+    task: Task,
+    run: str,
+    steps: Mapping[str, Sequence[str]],
+    *,
+    force: bool = False,
+    deadline: float = STEP_DEADLINE,
+    record: Mapping[str, Any] | None = None,
+    merged: Mapping[str, Merged] | None = None,
+    keep: Keep | None = None,
 ) -> Result:
-    """Undo steps of a run by id, newest first; raises StalePlan for a file changed since (unless `force`)."""
+    """Undo steps of a run by id, newest first; raises StalePlan for a file changed since (unless `force`).
+
+    `merged` has, by host, what is put in place of a before-image; `record` and `keep` as for `apply_steps`.
+    """
     own = list(steps.get(task.host.name, ()))
-    answer = ask(task, "undo", {"run": run, "steps": own, "force": force}, deadline)
+    instead = dict((merged or {}).get(task.host.name, {}))
+    args = {"run": run, "steps": own, "force": force, "record": record, "merged": instead}
+    answer = ask(task, "undo", args, deadline, keep)
     changed = [outcome["id"] for outcome in answer["results"] if outcome["changed"]]
     return Result(host=task.host, result=f"undone {len(changed)} of {len(own)} steps", changed=bool(changed))
-
-
-def read_history(task: Task, run: str | None = None) -> Result:
-    """Read the host's own journal: all runs, or one; the Result's `runs` attribute holds the entries."""
-    answer = ask(task, "history", {"run": run}, LOCK_DEADLINE)
-    return Result(host=task.host, result=f"{len(answer['runs'])} runs", runs=answer["runs"])

@@ -12,21 +12,28 @@ import paramiko
 from deployer.errors import ConnectionLost, Unreachable
 from deployer.nornir_plugins.bundle import BOOT
 from deployer.nornir_plugins.link import Link
+from deployer.nornir_plugins.watchdog import closed_after
 
 _NOISE_LIMIT = 1 << 16
 _INSTALL_PYTHON = "Install python3 (3.9 or newer) on the host, or put it in the PATH that sudo and sshd give"
 
 
-def start_agent(transport: paramiko.Transport, *, host: str, become: str, bundle: bytes, timeout: float) -> Link:
-    """Return the streams of an agent that has its code; raises Unreachable, ConnectionLost."""
+def start_agent(
+    transport: paramiko.Transport, *, host: str, become: str, bundle: bytes, timeout: float, silence: float
+) -> Link:
+    """Return the streams of an agent that has its code; raises Unreachable, ConnectionLost.
+
+    The agent takes the controller for dead after `silence` s without a byte.
+    """
     nonce = secrets.token_hex(8)
     program = ["sudo", "-n"] if become == "sudo" else []
-    command = shlex.join([*program, "python3", "-I", "-c", BOOT, nonce])
+    command = shlex.join([*program, "python3", "-I", "-c", BOOT, nonce, f"{silence:g}"])
     ends_at = time.monotonic() + timeout
     try:
         channel = transport.open_session(timeout=timeout)
         channel.settimeout(timeout)
-        channel.exec_command(command)
+        with closed_after(transport, timeout):
+            channel.exec_command(command)
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise Unreachable(
             host,

@@ -17,8 +17,8 @@ _PACKAGES = ("agent", "probe")
 # A fixed date keeps the bytes the same from run to run.
 _DATE = (2020, 1, 1, 0, 0, 0)
 
-# Run by the host's python3 as `-c BOOT NONCE`. The frames move to descriptors of their own, which no program the
-# agent starts inherits; what is printed to stdout later lands on stderr. The zip touches no disk.
+# Run by the host's python3 as `-c BOOT NONCE SILENCE`. The frames move to descriptors of their own, which no program
+# that the agent starts inherits; what is printed to stdout later lands on stderr. The zip touches no disk.
 BOOT = """\
 import os, sys
 if sys.version_info < (3, 9):
@@ -35,15 +35,24 @@ os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(2, 1)
 sys.path.insert(0, "/proc/self/fd/%d" % bundle)
 from deployer.agent.main import serve
-sys.exit(serve(*streams))
+sys.exit(serve(*streams, float(sys.argv[2])))
+"""
+
+# What the zip does as a program of its own: the host keeps it (agent/guard_unit.py).
+_MAIN = b"""\
+import sys
+from pathlib import Path
+from deployer.agent.guard import main
+sys.exit(main(Path(sys.argv[0]).resolve().parent, sys.argv[2:]))
 """
 
 
 @cache
 def agent_bundle() -> bytes:
-    """Return the zip: deployer/agent and deployer/probe whole, deployer/__init__.py empty."""
+    """Return the zip: deployer/agent and deployer/probe whole, deployer/__init__.py empty, and a __main__.py."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, "__main__.py", _MAIN)
         _add(archive, "deployer/__init__.py", b"")
         for package in _PACKAGES:
             for name, content in _files(resources.files(f"deployer.{package}"), f"deployer/{package}"):

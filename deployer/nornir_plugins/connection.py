@@ -20,7 +20,7 @@ class HostConnection:
     """Nornir ConnectionPlugin; `connection` is the AgentSession.
 
     extras: `key_file` (private key, ~ expanded), `known_hosts` (default ~/.ssh/known_hosts), `become` (none
-    or sudo), `jump_host` (user@host:port), `connect_timeout` s (10), `keepalive` s (15).
+    or sudo), `jump_host` (user@host:port), `connect_timeout` s (10), `keepalive` s (15), `silence` s (60).
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class HostConnection:
             raise Unreachable(target.address, f"become is {become!r}", "Set it to none or sudo in the inventory")
         jump_host = extras.get("jump_host")
         transport = self._dial_behind(target, str(jump_host)) if jump_host else dial(target)
-        self._session = AgentSession(transport, host=target.address, become=become)
+        self._session = AgentSession(transport, host=target.address, become=become, silence=target.silence)
 
     @property
     def connection(self) -> AgentSession:

@@ -79,7 +79,7 @@ def _known_hosts(target: Target) -> known_hosts.KnownHosts:
 
 def _socket_to(target: Target) -> socket.socket:
     try:
-        return fast_socket.connect(target.host, target.port, target.connect_timeout)
+        return fast_socket.connect(target.host, target.port, target.connect_timeout, target.silence)
     except socket.gaierror as error:
         problem, remedy = (
             f"the name {target.host} does not resolve ({error.strerror})",

@@ -6,6 +6,7 @@ Nornir's own ThreadedRunner goes on through its whole queue after Ctrl-C (nornir
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections import deque
@@ -17,16 +18,20 @@ from nornir.core.task import AggregatedResult, MultiResult, Result, Task
 from deployer.errors import DeadlineExceeded, Interrupted
 
 RUNNER_NAME = "hybridmsg_threads"
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class RunInterrupted(Interrupted):
     """Interrupted, with what was done.
 
-    `result` has the hosts that finished; `broken_off` and `never_started` are the names of the others.
+    `result` has the hosts that finished; `broken_off` and `never_started` are the names of the others. `twice`: the
+    operator did not want to wait for those that were at work.
     """
 
-    def __init__(self, result: AggregatedResult, broken_off: list[str], never_started: list[str]) -> None:
-        self.result, self.broken_off, self.never_started = result, broken_off, never_started
+    def __init__(
+        self, result: AggregatedResult, broken_off: list[str], never_started: list[str], *, twice: bool
+    ) -> None:
+        self.result, self.broken_off, self.never_started, self.twice = result, broken_off, never_started, twice
         groups = {"finished": list(result), "broken off": broken_off, "never started": never_started}
         super().__init__("; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names))
 
@@ -51,10 +56,9 @@ class DeadlineRunner:
             wave.wait(ends_at)
         except KeyboardInterrupt:
             wave.cancel()
-            with contextlib.suppress(KeyboardInterrupt):
-                wave.wait(ends_at)
+            twice = _interrupted(lambda: wave.wait(ends_at))
             broken_off = wave.break_off()
-            raise RunInterrupted(wave.result(), broken_off, wave.never_started) from None
+            raise RunInterrupted(wave.result(), broken_off, wave.never_started, twice=twice) from None
         wave.cancel()
         wave.break_off()
         return wave.result(late=self._late)
@@ -62,6 +66,14 @@ class DeadlineRunner:
     def _late(self, host: Host) -> DeadlineExceeded:
         remedy = "What it was doing may have been done: ask it again, or allow more time"
         return DeadlineExceeded(host.name, f"not done within {self.deadline:g} s", remedy)
+
+
+def _interrupted(wait: Callable[[], None]) -> bool:
+    try:
+        wait()
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def abandoned() -> bool:
@@ -137,6 +149,9 @@ class _Worker(threading.Thread):
         self.wave = wave
 
     def run(self) -> None:
+        # Only the main thread acts on a signal. One that another thread takes does not wake it: Ctrl-C would be lost.
+        # The threads of a session are started here and inherit this.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         with contextlib.suppress(IndexError):
             while True:
                 host = self.wave.waiting.popleft()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import paramiko
@@ -16,8 +17,9 @@ from deployer.nornir_plugins import frames
 from deployer.nornir_plugins.boot import start_agent
 from deployer.nornir_plugins.bundle import agent_bundle
 from deployer.nornir_plugins.link import Link
+from deployer.nornir_plugins.target import SILENCE
+from deployer.nornir_plugins.watchdog import closed_after
 
-HEARTBEAT = 15.0
 _START = 30.0
 _FINISH = 2.0
 _PING = frames.encode({"id": 0, "op": "ping"})
@@ -33,14 +35,14 @@ class AgentSession:
         host: str,
         become: str = "none",
         bundle: bytes | None = None,
-        heartbeat: float = HEARTBEAT,
+        silence: float = SILENCE,
     ) -> None:
         self.host = host
         self.round_trips = 0
         self._transport = transport
         self._become = become
         self._bundle = bundle
-        self._heartbeat = heartbeat
+        self._silence, self._heartbeat = silence, silence / 4
         self._asking = threading.Lock()
         self._link: Link | None = None
         self._decoder = frames.Decoder()
@@ -66,19 +68,16 @@ class AgentSession:
         reports: Locked, StalePlan, StepFailed, HostError. After DeadlineExceeded the agent may still be at
         work; its late answer is dropped.
         """
-        with self._asking:
+        with self._asking_alone(op, deadline):
             ends_at = time.monotonic() + deadline
             link = self._link or self._start(deadline)
             self._last_id += 1
             try:
-                link.send(frames.encode({"id": self._last_id, "op": op, "args": args}), ends_at)
-                answer = self._answer(link, self._last_id, ends_at, on_event)
+                with closed_after(self._transport, deadline):
+                    link.send(frames.encode({"id": self._last_id, "op": op, "args": args}), ends_at)
+                    answer = self._answer(link, self._last_id, ends_at, on_event)
             except TimeoutError:
-                raise DeadlineExceeded(
-                    self.host,
-                    f"no answer to {op} within {deadline:g} s",
-                    "It may still be at work: ask again",
-                ) from None
+                raise self._late(op, deadline) from None
             except (EOFError, OSError, ValueError) as error:
                 raise self._lost(op, link, error) from None
             self.round_trips += 1
@@ -87,13 +86,24 @@ class AgentSession:
         result: dict[str, Any] = answer["ok"]
         return result
 
+    @contextmanager
+    def _asking_alone(self, op: str, deadline: float) -> Iterator[None]:
+        """Keep others from asking meanwhile; one who was given up on may still be waiting for its answer."""
+        if not self._asking.acquire(timeout=deadline):
+            raise self._late(op, deadline)
+        try:
+            yield
+        finally:
+            self._asking.release()
+
     def close(self) -> None:
         """End the session: an idle agent has 2 s to exit and so to free its lock, one at work is cut off."""
         self._stop.set()
         if self._asking.acquire(blocking=False):
             try:
                 if self._link is not None and self._link.open:
-                    self._link.finish(_FINISH)
+                    with closed_after(self._transport, _FINISH):
+                        self._link.finish(_FINISH)
             finally:
                 self._asking.release()
         # Not the channel: closing that under a thread which waits on it would not wake the thread.
@@ -102,7 +112,12 @@ class AgentSession:
     def _start(self, deadline: float) -> Link:
         bundle = agent_bundle() if self._bundle is None else self._bundle
         link = start_agent(
-            self._transport, host=self.host, become=self._become, bundle=bundle, timeout=min(deadline, _START)
+            self._transport,
+            host=self.host,
+            become=self._become,
+            bundle=bundle,
+            timeout=min(deadline, _START),
+            silence=self._silence,
         )
         self._link = link
         threading.Thread(target=self._beat, args=(link,), name=f"heartbeat {self.host}", daemon=True).start()
@@ -128,6 +143,10 @@ class AgentSession:
                 elif on_event is not None:
                     on_event(message["event"])
         return answer
+
+    def _late(self, op: str, deadline: float) -> DeadlineExceeded:
+        problem = f"no answer to {op} within {deadline:g} s"
+        return DeadlineExceeded(self.host, problem, "It may still be at work: ask again")
 
     def _lost(self, op: str, link: Link, error: Exception) -> ConnectionLost:
         self._stop.set()

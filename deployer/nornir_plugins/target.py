@@ -10,11 +10,15 @@ from deployer.errors import Unreachable
 from deployer.nornir_plugins.known_hosts import SSH_PORT
 
 DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
+SILENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Target:
-    """One SSH login: address, user, private key and known_hosts files, waits in seconds."""
+    """One SSH login: address, user, private key and known_hosts files, waits in seconds.
+
+    `silence` is how long either end may hear nothing of the other before it takes it for lost.
+    """
 
     host: str
     port: int
@@ -23,6 +27,7 @@ class Target:
     known_hosts: str = DEFAULT_KNOWN_HOSTS
     connect_timeout: float = 10.0
     keepalive: int = 15
+    silence: float = SILENCE
 
     @property
     def address(self) -> str:
@@ -56,4 +61,5 @@ def from_parameters(hostname: str | None, username: str | None, port: int | None
         known_hosts=str(extras.get("known_hosts") or DEFAULT_KNOWN_HOSTS),
         connect_timeout=float(extras.get("connect_timeout", 10.0)),
         keepalive=int(extras.get("keepalive", 15)),
+        silence=float(extras.get("silence", SILENCE)),
     )

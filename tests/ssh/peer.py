@@ -8,7 +8,7 @@ import zipfile
 SERVE = """
 import json, os, struct, sys, time
 
-def serve(stdin_fd, stdout_fd):
+def serve(stdin_fd, stdout_fd, silence):
     reader = os.fdopen(stdin_fd, "rb")
     pings = 0
 
@@ -33,7 +33,8 @@ def serve(stdin_fd, stdout_fd):
             say({"id": number, "ok": args})
         elif op == "where":
             stdin = os.readlink("/proc/self/fd/0")
-            say({"id": number, "ok": {"pid": os.getpid(), "file": __file__, "stdin": stdin, "argv": sys.orig_argv}})
+            me = {"pid": os.getpid(), "file": __file__, "argv": sys.orig_argv}
+            say({"id": number, "ok": {**me, "stdin": stdin, "silence": silence}})
         elif op == "three_pings":
             waiting = number
         elif op == "events":

@@ -58,6 +58,11 @@ class Sshd:
         usual = {"key_file": str(self.client_key), "known_hosts": str(self.known_hosts), "connect_timeout": 5}
         return {**usual, **self.extra, **changes}
 
+    def serving(self) -> list[int]:
+        """Return the processes that serve connections."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
     def stop(self) -> None:
         """End the server; its sessions end with their connections."""
         self.process.terminate()

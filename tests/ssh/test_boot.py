@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+
+import paramiko
 import pytest
 
 from deployer.errors import Unreachable
@@ -98,3 +103,37 @@ def test_without_become_sudo_is_not_touched(start_with_shell: Start, connect: Op
 def test_a_word_for_become_that_means_nothing_is_refused(server: Sshd, connect: Open) -> None:
     with pytest.raises(Unreachable, match="become is 'doas'"):
         connect(server, become="doas")
+
+
+class Mute(paramiko.ServerInterface):
+    """A server that opens sessions and never answers what is to be run in them."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+    def check_auth_none(self, username: str) -> int:  # noqa: ARG002  # paramiko's signature
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002  # paramiko's signature
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:  # noqa: ARG002  # paramiko's
+        return self.done.wait(30)
+
+
+def test_a_server_that_never_answers_what_is_to_be_run_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployer.nornir_plugins.watchdog.GRACE", 0.1)
+    ours, theirs = socket.socketpair()
+    mute, serving, transport = Mute(), paramiko.Transport(theirs), paramiko.Transport(ours)
+    serving.add_server_key(paramiko.ECDSAKey.generate())
+    serving.start_server(event=threading.Event(), server=mute)
+    transport.start_client(timeout=10)
+    transport.auth_none("deploy")
+    began = time.monotonic()
+    try:
+        with pytest.raises(Unreachable, match="no program can be started there"):
+            AgentSession(transport, host="ctl1", bundle=peer.bundle()).request("echo", {}, deadline=0.3)
+    finally:
+        mute.done.set()
+        serving.close()
+    assert time.monotonic() - began < 10

@@ -111,7 +111,7 @@ def test_an_answer_with_an_error_names_the_host(server: Sshd) -> None:
 def test_step_events_reach_the_progress(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     serve = """
 import json, os, struct
-def serve(i, o):
+def serve(i, o, silence):
     def say(message):
         body = json.dumps(message).encode()
         os.write(o, struct.pack(">I", len(body)) + body)

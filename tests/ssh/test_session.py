@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -13,12 +14,16 @@ import paramiko
 import pytest
 
 from deployer.errors import ConnectionLost, DeadlineExceeded, HostError, Locked, StalePlan, StepFailed
+from deployer.nornir_plugins import fast_socket
 from deployer.nornir_plugins.dial import dial
 from deployer.nornir_plugins.session import AgentSession
 from deployer.nornir_plugins.target import Target
 from tests.ssh import peer, sshd
-from tests.ssh.conftest import Open
+from tests.ssh.conftest import Open, Start
 from tests.ssh.sshd import Sshd
+
+FAR = 60.0
+"""Seconds that no test takes."""
 
 
 @pytest.fixture
@@ -150,11 +155,65 @@ def test_a_stopped_agent_runs_into_the_deadline(session: AgentSession) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_host_whose_sshd_stands_still_is_lost_and_not_waited_for(
+    start: Start, connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployer.nornir_plugins.session.agent_bundle", peer.bundle)
+    server = start()
+    session = connect(server).connection
+    session.request("echo", {}, deadline=10)
+    serving = server.serving()
+    # What ends the wait is the connection's end alone: on a slow machine the request's own deadline may not be first.
+    monkeypatch.setattr("deployer.nornir_plugins.watchdog.GRACE", 1 - FAR)
+    for pid in serving:
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        with pytest.raises(ConnectionLost):
+            session.request("echo", {"text": "x" * 64_000_000}, deadline=FAR)
+    finally:
+        for pid in serving:
+            os.kill(pid, signal.SIGKILL)
+    assert time.monotonic() - began < FAR / 2
+
+
+def test_a_request_does_not_wait_for_ever_for_one_that_was_given_up(session: AgentSession) -> None:
+    session.request("echo", {}, deadline=10)
+    first = threading.Thread(target=session.request, args=("late", {"seconds": 1}), kwargs={"deadline": 10})
+    first.start()
+    with pytest.raises(DeadlineExceeded, match="no answer to echo"):
+        session.request("echo", {}, deadline=0.2)
+    first.join()
+
+
+def test_a_connection_gives_up_a_host_that_acknowledges_nothing_any_more(server: Sshd) -> None:
+    with fast_socket.connect("127.0.0.1", server.port, 5, silence=20) as connected:
+        patience = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert patience == 20_000
+
+
 def test_an_idle_agent_hears_that_its_controller_lives(server: Sshd) -> None:
     transport = login(server)
-    session = AgentSession(transport, host="ctl1", bundle=peer.bundle(), heartbeat=0.05)
+    session = AgentSession(transport, host="ctl1", bundle=peer.bundle(), silence=0.2)
     assert session.request("three_pings", {}, deadline=10) == {"pings": 3}
     session.close()
+
+
+def test_the_inventorys_silence_is_the_patience_of_both_ends(
+    server: Sshd, connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployer.nornir_plugins.session.agent_bundle", peer.bundle)
+    opened: list[float] = []
+    real = fast_socket.connect
+
+    def connecting(host: str, port: int, timeout: float, silence: float) -> fast_socket.FastSocket:
+        opened.append(silence)
+        return real(host, port, timeout, silence)
+
+    monkeypatch.setattr("deployer.nornir_plugins.fast_socket.connect", connecting)
+    session = connect(server, silence=17).connection
+    assert session.request("where", {}, deadline=10)["silence"] == 17
+    assert opened == [17]
 
 
 def test_closing_an_idle_session_leaves_no_agent_behind(session: AgentSession) -> None:
@@ -168,7 +227,7 @@ def test_a_child_that_keeps_the_streams_open_does_not_hide_the_agents_death(serv
     pid = tmp_path / "pid"
     serve = f"""
 import subprocess
-def serve(i, o):
+def serve(i, o, silence):
     child = subprocess.Popen(["sleep", "30"], stdin=subprocess.DEVNULL)
     open("{pid}", "w").write(str(child.pid))
 """

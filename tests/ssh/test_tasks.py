@@ -25,7 +25,8 @@ from deployer.plan.query import query
 from deployer.plan.steps import Intent, Step
 from tasks.facts import read_facts
 from tasks.files import write_file
-from tasks.steps import apply_own, apply_steps, lock_host, read_history, undo_steps
+from tasks.journal import read_history
+from tasks.steps import apply_own, apply_steps, lock_host, undo_steps
 from tests.ssh import sshd
 from tests.ssh.conftest import Start
 from tests.ssh.sshd import Sshd

@@ -41,7 +41,7 @@ def test_the_bundle_has_every_file_of_agent_and_probe_and_nothing_else() -> None
         if file.is_file() and "__pycache__" not in file.parts
     }
     with zipfile.ZipFile(io.BytesIO(agent_bundle())) as bundle:
-        assert set(bundle.namelist()) == wanted | {"deployer/__init__.py"}
+        assert set(bundle.namelist()) == wanted | {"deployer/__init__.py", "__main__.py"}
         assert bundle.read("deployer/__init__.py") == b""
 
 

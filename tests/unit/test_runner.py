@@ -184,3 +184,21 @@ def test_a_processor_that_fails_does_not_hang_the_run() -> None:
 def test_registering_twice_is_no_error() -> None:
     register()
     register()
+
+
+def test_no_thread_of_a_host_takes_a_signal_that_would_then_not_wake_the_main_thread() -> None:
+    stops = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    blocked: list[set[int]] = []
+
+    def look() -> None:
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    def work(_task: Task) -> None:
+        look()
+        library = threading.Thread(target=look)  # as paramiko's
+        library.start()
+        library.join()
+
+    nornir_of(1, DeadlineRunner()).run(work)
+    assert [stops <= one for one in blocked] == [True, True]
+    assert not stops & signal.pthread_sigmask(signal.SIG_BLOCK, ())
