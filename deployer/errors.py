@@ -17,8 +17,12 @@ HybridmsgError                    1
 ├── GateFailed                    3   a service does not answer on the bus
 ├── UndoFailed                    3   a project could not be put back: it stands between old and new
 ├── PreflightFailed             3-4   something stands in a run's way; 4 when that is hosts out of reach only
-├── UnfinishedRun                 1   an earlier run was cut off and must be rolled back first
+├── PlanOutdated                  6   a saved plan's brokers or routers are not as it saw them: nothing was touched
+├── UnfinishedRun                 1   an earlier run was cut off and must be healed, or rolled back, first
 ├── NothingToRollBack             1   no run is recorded
+├── BuiltUpon                     1   a later run that stands changed what is to be rolled back
+├── UnknownRun                    1   no run, or more than one, has the name that was given
+├── RecordRefused                 1   a run's record on the controller that is damaged or another version's
 └── Interrupted                 130   Ctrl-C or SIGTERM
 
 Exit code 2 is not an error: `plan` found changes pending (click's own usage errors are mapped to 1).
@@ -26,14 +30,19 @@ Exit code 2 is not an error: `plan` found changes pending (click's own usage err
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 
 class HybridmsgError(Exception):
-    """Base of the tree. `str()` names what is wrong, where, and the remedy; it never holds a secret."""
+    """Base of the tree. `str()` names what is wrong, where, and the remedy; it never holds a secret.
+
+    `hosts` is how each host ended (rollout/endings.py), where the error ends a run.
+    """
 
     exit_code = 1
+    hosts: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,10 @@ class LeftoverMessages(HybridmsgError):
         super().__init__(f"{problem}\nLook at them, then run again with --purge-leftovers, which deletes them")
 
 
+HEAL = "`hybridmsg reconcile` heals it, `hybridmsg rollback` takes the whole run back"
+"""What the operator can do about a run that was cut off."""
+
+
 class UndoFailed(HybridmsgError):
     """A project failed and could not be put back either; carries both errors."""
 
@@ -195,7 +208,12 @@ class UndoFailed(HybridmsgError):
     def __init__(self, project: str, cause: BaseException, undo: BaseException) -> None:
         self.project, self.cause, self.undo = project, cause, undo
         problem = f"{project} failed and could not be put back: {undo or type(undo).__name__}"
-        super().__init__(f"{cause}\n{problem}\nIt stands between old and new: mend that, then roll back")
+        super().__init__(f"{cause}\n{problem}\nIt stands between old and new. Mend that, then: {HEAL}")
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether it was the operator who did not let it go back."""
+        return isinstance(self.undo, (Interrupted, KeyboardInterrupt))
 
 
 FindingState = Literal["ok", "told", "later", "waived", "failed"]
@@ -230,9 +248,24 @@ class PreflightFailed(HybridmsgError):
 
     def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings
-        reached = any(finding.check != REACHABLE for finding in findings)
+        # Whatever else is found of a host out of reach comes of that: who is on the bus from there, and left behind.
+        lost = {finding.host for finding in findings if finding.check == REACHABLE}
+        reached = any(finding.host not in lost for finding in findings)
         self.exit_code = HostError.exit_code if reached else Unreachable.exit_code
         super().__init__("\n".join(map(str, findings)))
+
+
+class PlanOutdated(HybridmsgError):
+    """What a saved plan is to do to brokers or routers is not what they need now; `reasons` has a line for each act."""
+
+    exit_code = 6
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = reasons
+        what = "\n".join(f"  {reason}" for reason in reasons)
+        super().__init__(
+            f"brokers or routers changed since the plan was made:\n{what}\nNothing was touched. Plan again"
+        )
 
 
 class UnfinishedRun(HybridmsgError):
@@ -240,11 +273,37 @@ class UnfinishedRun(HybridmsgError):
 
     def __init__(self, run: str) -> None:
         self.run = run
-        super().__init__(f"run {run} was cut off before its end. Undo it first, with the verb rollback")
+        super().__init__(f"run {run} was cut off before its end: {HEAL}")
 
 
 class NothingToRollBack(HybridmsgError):
     """No run that changed anything is recorded in the state directory."""
+
+
+class BuiltUpon(HybridmsgError):
+    """A run cannot be rolled back: a `later` one that stands changed some of its projects too."""
+
+    def __init__(self, run: str, later: str, projects: list[str]) -> None:
+        self.run, self.later, self.projects = run, later, projects
+        what = f"run {run}: {', '.join(projects)} was changed again by the later run {later}, which stands"
+        super().__init__(f"{what}. Roll that one back first, or name other projects with --project")
+
+
+class UnknownRun(HybridmsgError):
+    """No single run is meant by `name`; `candidates` are those it could be."""
+
+    def __init__(self, name: str, candidates: list[str], where: str) -> None:
+        self.name, self.candidates = name, candidates
+        problem = f"several runs begin with {name}: {', '.join(candidates)}" if candidates else f"no run {name}"
+        super().__init__(f"{problem} is recorded in {where}" if not candidates else problem)
+
+
+class RecordRefused(HybridmsgError):
+    """A file of the controller's record that is damaged or of another version; `file` names it."""
+
+    def __init__(self, file: str, problem: str, remedy: str) -> None:
+        self.file, self.problem, self.remedy = file, problem, remedy
+        super().__init__(f"{file} {problem}. {remedy}")
 
 
 class Interrupted(HybridmsgError):

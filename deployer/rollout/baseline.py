@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from deployer.journal.runs import Run
+from deployer.journal.run import Run
 from deployer.model.deployment import ProjectDeployment
 from deployer.plan.checks import Check, Witness, witnesses
 from deployer.plan.effective import effective_configs
@@ -37,23 +37,31 @@ def ask_before(fleet: Fleet, plan: Plan) -> list[dict[str, object]]:
     ]
 
 
-def ask_again(fleet: Fleet, run: Run, projects: Iterable[ProjectDeployment], timeout: float) -> list[Check]:
-    """Ask again whoever answered before the run (`timeout` in s); where nobody did, there was no bus to go back to."""
+def ask_again(
+    fleet: Fleet, run: Run, projects: Iterable[ProjectDeployment], timeout: float, there: Collection[str] | None = None
+) -> list[Check]:
+    """Ask again whoever answered before the run (`timeout` in s), of what is known to be on a host only those `there`.
+
+    Where nobody answered, there was no bus to go back to.
+    """
     answered = [RpcServer.of(entry) for entry in run.baseline if entry["answered"]]
+    if there is not None:
+        answered = [server for server in answered if not server.host or server.host in there]
     asked = [(project, [server for server in answered if server.project == project.name]) for project in projects]
     asked = [(project, servers) for project, servers in asked if servers]
-    hosts = {host.name: host for project, _ in asked for host in project.hosts}
+    hosts = {host.name: host for project, _ in asked for host in project.hosts if there is None or host.name in there}
     # What is known of a host that does not tell any more is asked for all the same, and does not answer.
     ask_each(hosts, lambda names: fleet.observe([hosts[name] for name in names]))
     return Bus(fleet).ask_projects(asked, timeout, notify=False, planned=False)
 
 
-def await_baseline(fleet: Fleet, run: Run, project: ProjectDeployment) -> None:
+def await_baseline(fleet: Fleet, run: Run, project: ProjectDeployment, there: Collection[str]) -> None:
     """Give the servers that answered before the run the time to do so again, before their callers start.
 
     What does not answer is not an error here: callers are better off with some servers than the cloud with no callers.
+    So nobody waits for those on hosts that are not `there` any more.
     """
-    ask_again(fleet, run, [project], RETURN_TIMEOUT)
+    ask_again(fleet, run, [project], RETURN_TIMEOUT, there)
 
 
 def _has_bus(fleet: Fleet, project: ProjectPlan, witness: Witness) -> bool:

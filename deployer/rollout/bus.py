@@ -19,6 +19,7 @@ from deployer.plan.checks import (
     no_answer,
     probe_request,
     read_answer,
+    restart_checks,
     unit_checks,
     witnesses,
 )
@@ -96,9 +97,11 @@ class Bus:
     def verify(self, expected: Mapping[str, Sequence[RpcServer]], ran: UnitStates, timeout: float) -> list[Check]:
         """Return a check for every expected server, a notification round by project, each listener's consumers.
 
+        Projects that `expected` does not name are not looked at.
         `ran` holds the unit states before the last run: a unit that ran then and does not now is a failing check too.
         """
-        projects = [(project, expected.get(project.name, ())) for project in self._fleet.deployment.projects]
+        deployed = self._fleet.deployment.projects
+        projects = [(project, expected[project.name]) for project in deployed if project.name in expected]
         answers = self.ask_projects(projects, timeout, notify=True)
         listeners = self._listeners(timeout)
         left = self._left_behind([project for project, _ in projects])
@@ -166,6 +169,7 @@ class Bus:
         self._fleet.observe(project.hosts)
         if project.project.listener is not None:
             checks += self._listeners(timeout)
+        checks += restart_checks(project, ran, self._fleet.facts)
         self.must_hold(project.name, checks + unit_checks(units, self._fleet.facts))
 
     @staticmethod

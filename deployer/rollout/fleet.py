@@ -27,6 +27,7 @@ from deployer.plan.observed import HostFacts
 from deployer.plan.query import facts_query
 from deployer.plan.router_facts import RouterFacts
 from deployer.plan.router_query import router_args
+from deployer.rollout.endings import Tally
 from tasks.cells import read_cells
 from tasks.facts import read_facts
 from tasks.preflight import PreflightQuery, examine_host, log_in
@@ -42,12 +43,15 @@ Answer = TypeVar("Answer")
 class Fleet:
     """Connections to the hosts of a deployment, opened when first needed and closed together.
 
-    `facts` holds what is known of each host, as last read.
+    `facts` holds what is known of each host, as last read; `tally` how far what is to be done on them came.
     """
+
+    _taken_for = ""
 
     def __init__(self, deployment: Deployment, progress: Progress) -> None:
         self.deployment = deployment
         self.facts: dict[str, HostFacts] = {}
+        self.tally = Tally(deployment.hosts)
         self._contents: dict[str, bytes] = {}
         # Not InitNornir: its logging tells task arguments, and it knows no role that groups.yaml leaves out.
         self._nornir = Nornir(
@@ -101,15 +105,18 @@ class Fleet:
         return self.facts
 
     def examine(
-        self, hosts: Iterable[str], *, logging_in: bool = True
+        self, hosts: Iterable[str], *, logging_in: bool = True, deep: bool = True
     ) -> tuple[dict[str, Examination], dict[str, HybridmsgError]]:
         """Look at some hosts before a run, one exchange each; return what was read, and the errors of the others.
 
-        Afterwards `facts` is what it is after `observe`. With `logging_in` their services' logins are tried.
+        Afterwards `facts` is what it is after `observe`. With `logging_in` their services' logins are tried; unless
+        `deep`, brokers are not asked what they hold.
         """
         asked = {name: self.deployment.hosts[name] for name in hosts}
         own = {name: logins(self.deployment, host) if logging_in else () for name, host in asked.items()}
-        requests = {name: PreflightQuery(self._preflight_args(host, own[name])) for name, host in asked.items()}
+        requests = {
+            name: PreflightQuery(self._preflight_args(host, own[name], deep=deep)) for name, host in asked.items()
+        }
         results, errors = self.attempt(requests, examine_host, requests=requests)
         found = {
             name: Examination.of(name, result.answer, result.now, self._contents)  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
@@ -118,9 +125,9 @@ class Fleet:
         self.facts.update({name: one.facts for name, one in found.items()})
         return found, errors
 
-    def _preflight_args(self, host: Host, own: Iterable[Login]) -> dict[str, Any]:
+    def _preflight_args(self, host: Host, own: Iterable[Login], *, deep: bool) -> dict[str, Any]:
         return {
-            "facts": facts_query(self.deployment, host, self.facts),
+            "facts": facts_query(self.deployment, host, self.facts, deep=deep),
             "router": router_args(self.deployment, host) if host in self.deployment.qdrouterd else None,
             **logins_args(own),
         }
@@ -135,6 +142,7 @@ class Fleet:
         """Go on without some service hosts."""
         for name in hosts:
             self.deployment = self.deployment.without(name)
+            self.tally.leave_out([name])
 
     def ask_routers(self, hosts: Iterable[str]) -> dict[str, RouterFacts]:
         """Read what the routers of some hosts are and who is attached."""
@@ -167,11 +175,14 @@ class Fleet:
     def take(self, run: str) -> dict[str, HybridmsgError]:
         """Take every host that can be had for this run; return the errors of the others, which are out of reach.
 
-        Raises HostsFailed when another run holds any.
+        Raises HostsFailed of those that another run holds, or that cannot be had for another reason: who else is out of
+        reach does not matter then.
         """
+        self._taken_for = run
         errors = self.attempt(self.deployment.hosts, lock_host, run=run)[1]
-        if any(not isinstance(error, Unreachable) for error in errors.values()):
-            raise HostsFailed(errors)
+        refused = {name: error for name, error in errors.items() if not isinstance(error, Unreachable)}
+        if refused:
+            raise HostsFailed(refused)
         return errors
 
     def lock(self, run: str, hosts: Iterable[str] | None = None, patience: float = 0) -> None:
@@ -180,6 +191,7 @@ class Fleet:
         Taking a host twice is once. `patience` is how long (s) to wait for an agent of this very run whose session was
         lost: it holds the host until it has finished the step in hand.
         """
+        self._taken_for = run
         retrying = Retrying(
             retry=retry_if_exception(lambda error: _is_held_by(error, run)),
             stop=stop_after_delay(patience),
@@ -187,6 +199,14 @@ class Fleet:
             reraise=True,
         )
         retrying(self.run, self.deployment.hosts if hosts is None else list(hosts), lock_host, run=run)
+
+    def take_again(self, hosts: Iterable[str]) -> dict[str, HybridmsgError]:
+        """Take hosts again whose session may be lost, as they were taken; return the errors of those not to be had.
+
+        Their agent finishes the step in hand first, for which it has `timeouts.step`.
+        """
+        patience = self.deployment.timeouts.step
+        return ask_each(hosts, lambda names: self.lock(self._taken_for, names, patience))[1]
 
 
 def ask_each(names: Iterable[str], ask: Callable[[list[str]], Answer]) -> tuple[Answer, dict[str, HybridmsgError]]:

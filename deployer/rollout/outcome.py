@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deployer.errors import Finding, HybridmsgError, PreflightFailed
-from deployer.journal.runs import Run
+from deployer.journal.run import Run
 from deployer.model.deployment import Deployment
 from deployer.plan.checks import Check
 from deployer.plan.observed import HostFacts
 from deployer.plan.planner import Plan
 from deployer.plan.routers import running_versions
+from deployer.rollout.endings import Ending
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,17 @@ class Preflight:
 
 @dataclass
 class Migration:
-    """What a migration did: `run` is None when there was nothing to do; `checks` is the verification after it."""
+    """What a migration did: `run` is None when there was nothing to do; `checks` is the verification after it.
+
+    `hosts` is how each host of the inventory ended, `stale` why, by project, what a saved plan held was left alone.
+    """
 
     plan: Plan
     run: Run | None = None
     pauses: list[Pause] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    hosts: dict[str, Ending] = field(default_factory=dict)
+    stale: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,9 @@ class Restored:
 class Rollback:
     """What a rollback did; `checks` holds an answer over the wire for every server that answered before the run.
 
-    `killed` names units that did not stop when asked: what they were executing is lost. `routers` is, by host, what
-    each router that tells says it is.
+    `projects` went back, none where they were back already. `told` are edits of others that stay and what else is worth
+    knowing, a masked line each. `killed` names units that did not stop when asked: what they were executing is lost.
+    `routers` is, by host, what each router that tells says it is; `hosts` how each host ended.
     """
 
     run: Run
@@ -83,11 +90,34 @@ class Rollback:
     checks: list[Check] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     routers: dict[str, str] = field(default_factory=dict)
+    projects: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    hosts: dict[str, Ending] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
         """Whether all is as before."""
         return all(one.same for one in self.restored) and all(check.ok for check in self.checks)
+
+
+@dataclass
+class Preview:
+    """What a rollback would do: host, path and masked diff of each file that goes back; a line for each unit that stops
+    or starts, and for each cell mapping; edits of others that stay (`told`), and what it would be refused for.
+    """
+
+    run: Run
+    projects: list[str]
+    files: list[tuple[str, str, str]]
+    units: list[str]
+    cells: list[str]
+    told: list[str]
+    conflicts: list[str]
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.projects)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from deployer.errors import ConfigurationError, Finding, GateFailed, HostsFailed, HybridmsgError, Silence, Unreachable
-from deployer.journal.runs import RunStore
+from deployer.journal.store import RunStore
 from deployer.model.catalogue import load_catalogue
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
@@ -26,8 +26,10 @@ from deployer.plan.preflight import (
     warning_findings,
 )
 from deployer.plan.router_facts import RouterFacts
+from deployer.plan.stale import Looks
 from deployer.plan.strangers import rogue_connections, routers_left, unknown_units
 from deployer.rollout.fleet import Fleet, ask_each
+from deployer.rollout.memory import recall
 from deployer.rollout.outcome import Preflight
 from deployer.rollout.routers import ask_fanout
 
@@ -38,12 +40,12 @@ def preflight(deployment: Deployment, store: RunStore, progress: Progress) -> Pr
         return examine(fleet, store, {})
 
 
-def read_plan(deployment: Deployment, progress: Progress) -> Plan:
+def read_plan(deployment: Deployment, store: RunStore, progress: Progress) -> Plan:
     """Plan only, without hosts out of reach that are waived; raises HostsFailed, ConfigurationError."""
     with Fleet(deployment, progress) as fleet:
         leave_out_waived(fleet, fleet.examine(deployment.hosts, logging_in=False)[1], progress)
         fleet.observe_cells()
-        return make_plan(fleet.deployment, fleet.facts)
+        return make_plan(fleet.deployment, fleet.facts, recall(store))
 
 
 def leave_out_waived(fleet: Fleet, errors: Mapping[str, HybridmsgError], progress: Progress) -> None:
@@ -78,7 +80,7 @@ def examine(fleet: Fleet, store: RunStore, lost: Mapping[str, HybridmsgError]) -
     fleet.leave_out(name for name in down if name not in backends)
     plan = None
     if all(name in examined for name in fleet.deployment.hosts):
-        plan, obstacles = _plan(fleet)
+        plan, obstacles = _plan(fleet, recall(store))
         findings += obstacles
     findings += [
         *login_findings(deployment, examined, plan, errors),
@@ -117,10 +119,10 @@ def _unread(host: str, error: HybridmsgError) -> Finding:
     return Finding(host, "facts", "failed", str(error).removeprefix(f"{host}: "))
 
 
-def _plan(fleet: Fleet) -> tuple[Plan | None, list[Finding]]:
+def _plan(fleet: Fleet, looks: Looks) -> tuple[Plan | None, list[Finding]]:
     try:
         fleet.observe_cells()
-        return make_plan(fleet.deployment, fleet.facts), []
+        return make_plan(fleet.deployment, fleet.facts, looks), []
     except ConfigurationError as refused:
         return None, plan_findings(fleet.deployment, refused.mistakes)
     except HostsFailed as failed:
@@ -142,4 +144,4 @@ def _routers_left(fleet: Fleet, examined: Mapping[str, Examination]) -> dict[str
 
 def _flapping(plan: Plan, store: RunStore) -> Iterable[Finding]:
     for project in plan.projects:
-        yield from flapping(changed_options(project), store.changes(project.project.name))
+        yield from flapping(changed_options(project), store.of(plan.deployment).changes(project.project.name))

@@ -40,6 +40,8 @@ class Switch:
         # Who can ask, and on whose behalf: while the project is stopped its hosts do not tell.
         ran = [self._fleet.facts[host.name] for host in plan.project.hosts]
         gate = self._fleet.deployment.timeouts.gate
+        # A wave of its own: a host that cannot put itself back must not cost any service a stop.
+        self._carry(plan.begin_wave())
         began = time.monotonic()
         killed = self._carry(plan.stop_callers_wave())
         stopped, servers = time.monotonic(), plan.stop_servers_wave()
@@ -51,10 +53,14 @@ class Switch:
         self._carry(*purges, plan.write_wave(), plan.cells_wave())
         self._remember_written(plan)
         self._carry(plan.start_servers_wave())
+        served = time.monotonic()
         self._bus.gate_servers(plan, ran, gate)
         self._carry(plan.start_callers_wave())
         pause = time.monotonic() - began
+        # A service may answer and die of its new bus seconds later: what is confirmed would not go back any more.
+        time.sleep(max(0.0, served + self._fleet.deployment.timeouts.settle - time.monotonic()))
         self._bus.gate_callers(plan, ran, gate)
+        self._carry(plan.confirm_wave())
         return Pause(plan.project.name, pause, draining, tuple(killed))
 
     def _carry(self, *waves: Wave) -> list[str]:

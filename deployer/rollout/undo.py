@@ -6,55 +6,44 @@ run of its own (`RUN-undo`), so that an undo that is cut off can be run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.errors import HostsFailed, HybridmsgError, StalePlan, StepFailed
+from deployer.errors import HostError, HostsFailed, HybridmsgError, StepFailed
 from deployer.model.deployment import ProjectDeployment
 from deployer.plan.cell_moves import MOVE_TIMEOUT
 from deployer.plan.expected import active_units
-from deployer.plan.query import query
 from deployer.plan.steps import Intent, Wave
 from deployer.rollout.carry import LONGEST_STOP, Carrier, killed_units
 from deployer.rollout.fleet import Fleet, ask_each
-from tasks.steps import read_history, undo_steps
+from tasks.journal import read_history
+from tasks.steps import Merged
 
 Entry = Mapping[str, Any]
 Journals = Mapping[str, list[Entry]]
 
-_FILES = frozenset({"file.write"})
-_CELLS = frozenset({"nova.cells"})
+FILES = frozenset({"file.write"})
+"""The kinds of steps that write a project's files."""
+CELLS = frozenset({"nova.cells"})
+"""The kinds that write its cell mappings."""
+_COMMIT = frozenset({"commit.begin", "commit.confirm"})
+_MEND = "`hybridmsg rollback` replaces it with the copy in the controller's record"
 
 
 def read_journals(fleet: Fleet, hosts: Iterable[str], run: str) -> dict[str, list[Entry]]:
-    """Return, by host, the last line of each step of the run, oldest first."""
+    """Return, by host, the last line of each step of the run, oldest first; a damaged one raises HostsFailed too."""
     results = fleet.run(hosts, read_history, run=run)
-    journals = {}
-    for host, result in results.items():
-        lines = [entry for one in result.runs for entry in one["entries"]]  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
-        journals[host] = list({entry["step"]: entry for entry in lines}.values())
-    return journals
+    told = {host: result.runs for host, result in results.items()}  # type: ignore[attr-defined]  # Result keeps extra keywords as attributes
+    damaged = {host: one["damaged"] for host, runs in told.items() for one in runs if "damaged" in one}
+    if damaged:
+        raise HostsFailed({host: HostError(host, problem, _MEND) for host, problem in damaged.items()})
+    return {host: last_lines(entry for one in runs for entry in one["entries"]) for host, runs in told.items()}
 
 
-def refuse_stale(fleet: Fleet, projects: Iterable[ProjectDeployment], journals: Journals) -> None:
-    """Raise HostsFailed of StalePlan when any file that these projects would get back is not what the run left.
-
-    Asked of all hosts before any is touched: one file that somebody changed must not split its project.
-    """
-    scopes = {_scope(project) for project in projects}
-    files = {host: [one for one in _of(entries, scopes, _FILES) if _stands(one)] for host, entries in journals.items()}
-    queries = {host: query({one["target"] for one in own}, []) for host, own in files.items() if own}
-    facts = fleet.ask_facts(queries)
-    remedy = "Compare it with the journal's before-image, then roll back with --force, which overwrites it"
-    stale: dict[str, HybridmsgError] = {
-        host: StalePlan(host, f"{one['target']} was changed after the run", remedy)
-        for host in queries
-        for one in files[host]
-        if facts[host].files[one["target"]].sha256 not in (one["before"].get("sha256"), one["after"].get("sha256"))
-    }
-    if stale:
-        raise HostsFailed(stale)
+def last_lines(lines: Iterable[Entry]) -> list[Entry]:
+    """Return the last line of each step, in the order in which the steps began."""
+    return list({line["step"]: line for line in lines}.values())
 
 
 @dataclass(frozen=True)
@@ -78,11 +67,19 @@ class ProjectUndo:
     project: ProjectDeployment
     journals: Journals
     force: bool = False
+    merged: Mapping[str, Merged] = field(default_factory=dict, repr=False)
+    """By host, what some files get instead of their before-image."""
     errors: dict[str, HybridmsgError] = field(default_factory=dict)
     killed: list[str] = field(default_factory=list)
     """Units that did not stop when asked, like `heat-engine on ctl1`: what they were executing is lost."""
     left_out: set[str] = field(default_factory=set)
     """Hosts whose files could not be put back, or that cannot be asked any more."""
+
+    @property
+    def there(self) -> list[str]:
+        """Return the hosts that go along still."""
+        names = [host.name for host in self.project.hosts if host.name in self.journals]
+        return [name for name in names if name not in self.left_out]
 
     def carry_out(self, hooks: Hooks) -> None:
         """Undo what the run did for the project; a host that fails does not keep the others from going back.
@@ -98,15 +95,19 @@ class ProjectUndo:
                 stops.resume()
                 raise
             # Before any file: all hosts share them. Where they cannot go back the project stays whole where it is.
-            if self._undo(_CELLS):
+            if self._undo(CELLS):
                 self.left_out.clear()
                 stops.start(servers=True)
                 stops.start(servers=False)
+                # Nor may any host go back by itself.
+                self._undo(_COMMIT)
                 raise HostsFailed(self.errors)
-            self._undo(_FILES | {"unit.start"})
+            self._undo(FILES | {"unit.start"})
         stops.start(servers=True)
         hooks.answered()
         stops.start(servers=False)
+        # Last, and only where all else is back: until then the host's guard would do it if this is cut off.
+        self._undo(_COMMIT)
         if self.errors:
             raise HostsFailed(self.errors)
 
@@ -118,11 +119,10 @@ class ProjectUndo:
 
     def _changed(self) -> bool:
         """Whether the run changed what the project's units read; else they run, or are to start, on what is there."""
-        return any(entry["kind"] in _FILES | _CELLS and _stands(entry) for own in self._own().values() for entry in own)
+        return any(chosen(entries, self.project, FILES | CELLS) for entries in self.journals.values())
 
     def _own(self) -> dict[str, list[Entry]]:
-        scope = _scope(self.project)
-        return {host: [one for one in entries if one["scope"] == scope] for host, entries in self.journals.items()}
+        return {host: _of(entries, self.project) for host, entries in self.journals.items()}
 
     def _undo(self, kinds: frozenset[str]) -> dict[str, HybridmsgError]:
         """Put back what the run's steps of these kinds changed and return the errors of hosts where that failed."""
@@ -138,14 +138,17 @@ class ProjectUndo:
 
     def undo_entries(self, run: str, journals: Journals, wanted: Callable[[Entry], bool]) -> dict[str, HybridmsgError]:
         """Undo the steps of a run that stand and are wanted, on all hosts that are not left out, at once."""
-        chosen = {
+        todo = {
             host: [one for one in entries if _stands(one) and wanted(one)]
             for host, entries in journals.items()
             if host not in self.left_out
         }
-        steps = {host: [one["step"] for one in own] for host, own in chosen.items() if own}
-        deadline = _deadline(self.fleet.deployment.timeouts.step, chosen)
-        return self.fleet.attempt(steps, undo_steps, run=run, steps=steps, force=self.force, deadline=deadline)[1]
+        steps = {host: [one["step"] for one in own] for host, own in todo.items() if own}
+        deadline = _deadline(self.fleet.deployment.timeouts.step, todo)
+        merged = (
+            {host: _those(self.merged.get(host, {}), own) for host, own in steps.items()} if run == self.run else {}
+        )
+        return self.carrier.take_back(run, steps, force=self.force, deadline=deadline, merged=merged)
 
 
 class _Stops:
@@ -154,19 +157,14 @@ class _Stops:
     def __init__(self, undo: ProjectUndo) -> None:
         self._undo = undo
 
-    def _hosts(self) -> list[str]:
-        undo = self._undo
-        names = [host.name for host in undo.project.hosts if host.name in undo.journals]
-        return [name for name in names if name not in undo.left_out]
-
     def stop(self, *, servers: bool) -> None:
         """Stop what runs now, whoever started it: it runs on the files that are to go."""
         undo = self._undo
         hosts, timeout = undo.fleet.deployment.hosts, undo.fleet.deployment.timeouts.step
-        facts, failed = ask_each(self._hosts(), lambda names: undo.fleet.observe([hosts[name] for name in names]))
+        facts, failed = ask_each(undo.there, lambda names: undo.fleet.observe([hosts[name] for name in names]))
         undo.fail(failed)
         intents: dict[str, tuple[Intent, ...]] = {}
-        for host in self._hosts():
+        for host in undo.there:
             units = [unit.name for unit in active_units(undo.project, facts[host])]
             intents[host] = tuple(
                 Intent("unit.stop", {"unit": unit, "timeout": timeout}, f"stop {unit}")
@@ -176,7 +174,7 @@ class _Stops:
         intents = {host: own for host, own in intents.items() if own}
         try:
             undo.killed += killed_units(
-                undo.carrier.carry(Wave(f"{undo.project.name}: stop", _scope(undo.project), intents))
+                undo.carrier.carry(Wave(f"{undo.project.name}: stop", scope_of(undo.project), intents))
             )
         except HostsFailed as error:
             undo.fail(error.errors)
@@ -195,13 +193,13 @@ class _Stops:
 
     def _stopped(self) -> Journals:
         undo = self._undo
-        stopped, failed = ask_each(self._hosts(), lambda names: read_journals(undo.fleet, names, undo.carrier.run))
+        stopped, failed = ask_each(undo.there, lambda names: read_journals(undo.fleet, names, undo.carrier.run))
         undo.fail(failed)
         return stopped
 
     def _start(self, run: str, journals: Journals, *, servers: bool) -> None:
         undo = self._undo
-        own = {host: _of(entries, {_scope(undo.project)}, {"unit.stop"}) for host, entries in journals.items()}
+        own = {host: chosen(entries, undo.project, {"unit.stop"}) for host, entries in journals.items()}
         failed = undo.undo_entries(run, own, lambda entry: _is_server(undo.project, entry["target"]) == servers)
         undo.errors = failed | undo.errors
         # A unit that does not start does not keep the host's others from it.
@@ -212,7 +210,7 @@ def _deadline(step: float, journals: Journals) -> float:
     """Return what the slowest host may take to undo these: the agent's own deadlines, which end first, and a step's."""
     entries = [one for own in journals.values() for one in own]
     stops = any(one["kind"] == "unit.start" for one in entries)
-    moves = any(one["kind"] in _CELLS for one in entries)
+    moves = any(one["kind"] in CELLS for one in entries)
     return step * (1 + max(map(len, journals.values()), default=0)) + stops * LONGEST_STOP + moves * MOVE_TIMEOUT
 
 
@@ -221,12 +219,22 @@ def _is_server(project: ProjectDeployment, unit: str) -> bool:
     return any(unit.removesuffix(".service") in one.names for one in project.project.units if one.role == "server")
 
 
-def _scope(project: ProjectDeployment) -> str:
+def scope_of(project: ProjectDeployment) -> str:
+    """Return the scope that a project's steps bear in journals."""
     return f"project:{project.name}"
 
 
-def _of(entries: Iterable[Entry], scopes: Iterable[str], kinds: Iterable[str]) -> list[Entry]:
-    return [entry for entry in entries if entry["scope"] in scopes and entry["kind"] in kinds]
+def chosen(entries: Iterable[Entry], project: ProjectDeployment, kinds: Collection[str]) -> list[Entry]:
+    """Return the steps of a project and of some kinds that stand, in their order."""
+    return [entry for entry in _of(entries, project) if entry["kind"] in kinds and _stands(entry)]
+
+
+def _of(entries: Iterable[Entry], project: ProjectDeployment) -> list[Entry]:
+    return [entry for entry in entries if entry["scope"] == scope_of(project)]
+
+
+def _those(merged: Merged, steps: Collection[str]) -> Merged:
+    return {step: one for step, one in merged.items() if step in steps}
 
 
 def _stands(entry: Entry) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deployer.journal.runs import Run, RunStore
+from deployer.journal.run import Run
+from deployer.journal.store import RunStore
 from deployer.model.deployment import Deployment
 from deployer.nornir_plugins.processor import Progress
 from deployer.plan.checks import Check
@@ -18,19 +19,26 @@ from deployer.rollout.preflight import leave_out_waived
 def verify(deployment: Deployment, store: RunStore, progress: Progress) -> list[Check]:
     """Return every check, those that do not hold included.
 
-    What must answer: the catalogue's servers of the units that are active, and whatever the last run of a project
-    expected; so a server that has died since is missed, and never taken for one that was not there. Service hosts that
-    are out of reach and waived are left out. Raises HostsFailed.
+    Service hosts that are out of reach and waived are left out. Raises HostsFailed.
     """
     with Fleet(deployment, progress) as fleet:
         leave_out_waived(fleet, fleet.examine(deployment.hosts, logging_in=False)[1], progress)
-        deployment, facts = fleet.deployment, fleet.facts
-        recorded, units = _recorded([run for run in store.runs() if run.state == "done"], deployment)
-        expected = {
-            project.name: merge(expected_servers(deployment, project, facts), recorded.get(project.name, []))
-            for project in deployment.projects
-        }
-        return Bus(fleet).verify(expected, units, deployment.timeouts.gate)
+        return ask_all(fleet, store.of(deployment).runs())
+
+
+def ask_all(fleet: Fleet, runs: Iterable[Run]) -> list[Check]:
+    """Ask whoever must answer, by `fleet.facts` and the recorded runs, newest first; return every check.
+
+    What must answer: the catalogue's servers of the units that are active, and whatever the last run of a project
+    expected; so a server that has died since is missed, and never taken for one that was not there.
+    """
+    deployment = fleet.deployment
+    recorded, units = _recorded([run for run in runs if run.state == "done"], deployment)
+    expected = {
+        project.name: merge(expected_servers(deployment, project, fleet.facts), recorded.get(project.name, []))
+        for project in deployment.projects
+    }
+    return Bus(fleet).verify(expected, units, deployment.timeouts.gate)
 
 
 def _recorded(runs: Iterable[Run], deployment: Deployment) -> tuple[dict[str, list[RpcServer]], UnitStates]:

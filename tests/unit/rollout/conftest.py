@@ -10,11 +10,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
-from deployer.journal.runs import Run, RunStore
+from deployer.journal.run import Run
+from deployer.journal.store import RunStore
 from deployer.model.deployment import Deployment, Host, Timeouts
 from deployer.model.secrets import Secret
 from deployer.nornir_plugins.processor import Progress
@@ -22,6 +23,7 @@ from deployer.plan.bus_today import RpcBus
 from deployer.plan.checks import Check
 from deployer.plan.cluster_member import CONF, UNIT
 from deployer.rollout import carry, drain, migrate, preflight, rollback, status, verify
+from deployer.rollout.choice import Asked
 from deployer.rollout.outcome import Migration, Preflight, Rollback, Status
 from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, GLANCE, MSG1, NOVA, RTR1, RTR2, broker, deployment, project
 from tests.unit.rollout import buses
@@ -83,14 +85,15 @@ class Cloud:
         self.wire.calls.clear()
         self.told.lines.clear()
 
-    def migrate(self, **options: bool) -> Migration:
-        return migrate.migrate(self.deployment, self.store, self.told, lambda _plan: None, **options)
+    def migrate(self, **options: Any) -> Migration:
+        return migrate.migrate(self.deployment, self.store, self.told, lambda _plan: None, migrate.Options(**options))
 
     def preflight(self) -> Preflight:
         return preflight.preflight(self.deployment, self.store, self.told)
 
-    def rollback(self, **options: bool) -> Rollback:
-        return rollback.rollback(self.deployment, self.store, self.told, **options)
+    def rollback(self, run: str = "", *projects: str, **options: bool) -> Rollback:
+        asked = Asked(run, projects, **options)
+        return rollback.rollback(self.deployment, self.store, self.told, asked)
 
     def status(self) -> Status:
         return status.status(self.deployment, self.store, self.told)
@@ -148,7 +151,7 @@ def new_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewCloud:
     numbers = iter(range(10_000))
     monkeypatch.setattr(drain, "AGAIN", 0.0)
     # The record's durability is its own tests' business.
-    monkeypatch.setattr("deployer.journal.runs.os.fsync", lambda _descriptor: None)
+    monkeypatch.setattr("deployer.journal.durable.os.fsync", lambda _descriptor: None)
 
     def make(like: Cloud | None = None) -> Cloud:
         state = tmp_path / f"state{next(numbers)}"
@@ -210,7 +213,7 @@ def _connect(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _deployment(*routers: Host) -> Deployment:
     found = deployment(project("glance", CTL1, CTL2), project("nova", CTL1, CTL2), qdrouterd=routers)
-    return replace(found, timeouts=Timeouts(step=2, gate=1, drain=5), router_password=Secret("canary-router"))
+    return replace(found, timeouts=Timeouts(step=2, gate=1, drain=5, settle=0), router_password=Secret("canary-router"))
 
 
 def _hosts(deployed: Deployment) -> dict[str, FakeHost]:

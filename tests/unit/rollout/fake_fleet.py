@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nornir.core.task import Result
 
+from deployer.agent import history as agent_history
 from deployer.agent import steps as agent_steps
 from deployer.agent import undo as agent_undo
 from deployer.agent.errors import AgentError
@@ -24,12 +26,16 @@ from deployer.plan.observed import HostFacts
 from deployer.plan.router_facts import Fanout
 from deployer.plan.rpc_address import is_rpc_queue
 from deployer.plan.steps import Step
+from deployer.rollout.endings import Tally
 from deployer.rollout.fleet import Fleet
 from tasks.preflight import PreflightQuery
 from tasks.routers import RouterQuery
+from tasks.session import Keep
 from tests.unit.rollout import buses
 from tests.unit.rollout.fake_host import KEPT, FakeHost, FakeUnit, MemoryJournal, cell_list
 from tests.unit.rollout.world import World
+
+HOLDER = ("ann@ops", "2026-01-01T00:00:00+00:00")
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,10 @@ class Wire:
         if fault is not None and not fault.late:
             raise self._lost(host, fault)
         act: Callable[..., Result] = getattr(self, task)
+        # What a host tells of its journal is a part of its answer.
+        unheard = {"keep": None} if fault is not None and "keep" in arguments else {}
         try:
-            result = act(host, **arguments)
+            result = act(host, **{**arguments, **unheard})
         except AgentError as error:
             raise _reported(host.name, error.frame()) from None
         if fault is not None:
@@ -108,9 +116,37 @@ class Wire:
         host.lock = run
         return Result(None)
 
-    def read_history(self, host: FakeHost, run: str) -> Result:
-        runs = [{"run": run, "entries": host.journals[run].entries()}] if run in host.journals else []
-        return Result(None, runs=runs)
+    def read_history(self, host: FakeHost, run: str | None = None) -> Result:
+        known = [journal for name, journal in host.journals.items() if run in (None, name) and journal.exists()]
+        runs, pending = [agent_history.told(journal) for journal in known], host.pending and asdict(host.pending)
+        return Result(None, runs=runs, hold=host.hold, pending=pending)
+
+    def write_record(
+        self, host: FakeHost, run: str, record: Mapping[str, Any], prune: Mapping[str, int] | None = None
+    ) -> Result:
+        assert prune is None or prune.keys() == {"runs", "days"}
+        _journal(host, run, record)
+        return Result(None, pruned=[])
+
+    def read_blobs(self, host: FakeHost, run: str, sha256s: Mapping[str, list[str]]) -> Result:
+        kept = _known(host, run)
+        return Result(None, blobs={sha256: kept.blob(sha256) for sha256 in sha256s[host.name]})
+
+    def restore_journal(
+        self, host: FakeHost, run: str, journals: Mapping[str, Mapping[str, Any]], *, replace: bool
+    ) -> Result:
+        _needs_lock(host)
+        args = json.loads(json.dumps({"run": run, "replace": replace, **journals[host.name]}))
+        agent_history.restore(_known(host, run), args, *HOLDER)
+        return Result(None, changed=True)
+
+    def read_hold(self, host: FakeHost) -> Result:
+        return Result(None, hold=host.hold)
+
+    def set_hold(self, host: FakeHost, hold: Mapping[str, Any] | None) -> Result:
+        _needs_lock(host)
+        before, host.hold = host.hold, None if hold is None else dict(hold)
+        return Result(None, hold=before)
 
     def read_facts(self, host: FakeHost, queries: Mapping[str, Any]) -> Result:
         query = queries[host.name]
@@ -118,7 +154,8 @@ class Wire:
         files = {path: _file(host, path) for path in {*query["files"], *read}}
         units = {name: _unit(host.units.get(name), libraries=query["libraries"]) for name in query["units"]}
         told = {"hostname": host.name, "package_manager": "apt", "python": "3.11.2"}
-        return Result(None, facts={"host": told, "files": files, "units": units, "rabbitmq": self.world.rabbitmq(host)})
+        rabbitmq = self.world.rabbitmq(host) if query["rabbitmq"] else None
+        return Result(None, facts={"host": told, "files": files, "units": units, "rabbitmq": rabbitmq})
 
     def examine_host(self, host: FakeHost, requests: Mapping[str, PreflightQuery]) -> Result:
         args = requests[host.name].args
@@ -174,17 +211,19 @@ class Wire:
         answer = {"targets": targets, "notify": notify if request["notify"] else None, "effective": effective}
         return Result(None, answer=answer)
 
-    def apply_steps(self, host: FakeHost, run: str, steps: Mapping[str, Sequence[Step]], **_: object) -> Result:
-        _needs_lock(host)
-        todo = [agent_steps.parse(step.wire()) for step in steps[host.name]]
-        journal = host.journals.setdefault(run, MemoryJournal(run))
+    def apply_steps(self, host: FakeHost, run: str, steps: Mapping[str, Sequence[Step]], **options: Any) -> Result:
+        todo = [agent_steps.parse(step.wire(), run) for step in steps[host.name]]
+        journal = _journal(host, run, options.get("record"), options.get("keep"))
         outcomes = agent_steps.apply(todo, journal, lambda _event: None, threading.Event())
         return Result(None, changed=True, outcomes=outcomes, run=run)
 
     def undo_steps(self, host: FakeHost, run: str, steps: Mapping[str, Sequence[str]], **options: Any) -> Result:
-        _needs_lock(host)
-        journal, gone = host.journals[run], threading.Event()
-        agent_undo.undo(journal, steps[host.name], lambda _event: None, gone, force=options["force"])
+        if run not in host.journals:
+            raise HostError(host.name, f"this host has no record of run {run}")
+        journal = _journal(host, run, options.get("record"), options.get("keep"))
+        merged = agent_undo.parse_merged((options.get("merged") or {}).get(host.name, {}))
+        gone, force = threading.Event(), options["force"]
+        agent_undo.undo(journal, steps[host.name], lambda _event: None, gone, force=force, merged=merged)
         return Result(None, changed=True)
 
 
@@ -194,6 +233,7 @@ class FakeFleet(Fleet):
     def __init__(self, wire: Wire, deployment: Deployment) -> None:
         self.deployment, self.wire = deployment, wire
         self.facts: dict[str, HostFacts] = {}
+        self.tally = Tally(deployment.hosts)
         self._contents: dict[str, bytes] = {}
 
     def __exit__(self, *error: object) -> None:
@@ -222,6 +262,19 @@ def _kept(errors: dict[str, HybridmsgError], host: str) -> Iterator[None]:
         errors[host] = error
 
 
+def _known(host: FakeHost, run: str) -> MemoryJournal:
+    return host.journals.setdefault(run, MemoryJournal(run))
+
+
+def _journal(host: FakeHost, run: str, record: Mapping[str, Any] | None, keep: Keep | None = None) -> MemoryJournal:
+    """Return a run's journal, which goes on; what is written to it is told to `keep`."""
+    _needs_lock(host)
+    journal = _known(host, run)
+    journal.tell = lambda event: keep(host.name, event["journal"]) if keep else None
+    journal.begin(*HOLDER, None if record is None else json.loads(json.dumps(record)))
+    return journal
+
+
 def _needs_lock(host: FakeHost) -> None:
     if host.lock is None:
         raise HostError(host.name, "refused: no lock")
@@ -232,7 +285,8 @@ def _file(host: FakeHost, path: str) -> dict[str, Any]:
         return {"exists": False}
     content = host.files[path]
     mode, user, group = host.owners.get(path, KEPT)
-    times = {"ctime_ns": int(host.ctimes.get(path, 0) * 1e9)}
+    changed = int(host.ctimes.get(path, 0) * 1e9)
+    times = {"inode": changed, "mtime_ns": changed, "ctime_ns": changed}
     held = {"sha256": hashlib.sha256(content).hexdigest(), "content_b64": base64.b64encode(content).decode()}
     return {"exists": True, "real": path, "mode": mode, "user": user, "group": group, **times, **held}
 
@@ -246,4 +300,12 @@ def _unit(unit: FakeUnit | None, *, libraries: bool) -> dict[str, Any]:
     started = found.started if runs else None
     config = {"files": list(found.reads), "from": "process", "problem": ""} if found.reads else None
     words: dict[str, Any] = {"environment": [], "argv": [], "threads": 1, "config": config}
-    return {**state, **process, **words, "started": started, "libraries": has}
+    return {
+        **state,
+        **process,
+        **words,
+        "started": started,
+        "invocation": str(started),
+        "restarts": found.restarts,
+        "libraries": has,
+    }

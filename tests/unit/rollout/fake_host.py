@@ -8,15 +8,17 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from deployer.agent import cells, file_kinds, kinds, steps, unit_kinds
+from deployer.agent import cells, commit_kinds, file_kinds, guard_unit, journal_lines, kinds, steps, unit_kinds
 from deployer.agent.deeds import Deed, Undo
-from deployer.agent.errors import AgentError, StaleError, StepError
+from deployer.agent.errors import AgentError, RefusedError, StaleError, StepError
 from deployer.agent.images import Image
 from deployer.agent.journal import Journal
+from deployer.agent.pending import Pending
 from deployer.agent.types import Json, Prepared, Step, StepOutcome
 from deployer.agent.units import full_name
 
@@ -31,6 +33,7 @@ KEPT = (0o640, "root", "nova")
 class FakeUnit:
     """`read` holds the host's files as they were when the unit was started: what it runs on.
 
+    `restarts` is how often it dies, and systemd starts it again, after each start.
     `reads` are the files that its start names; none: nobody can tell, and it reads its project's main one.
     """
 
@@ -39,11 +42,15 @@ class FakeUnit:
     started: float = 0.0
     read: dict[str, bytes] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
+    restarts: int = 0
 
 
 @dataclass
 class FakeHost:
-    """`lock` is the run that holds the host, `ctimes` when files were last written; `users` are its router's."""
+    """`lock` is the run that holds the host, `ctimes` when files were last written; `users` are its router's.
+
+    `pending` is what its guard, which it cannot have when it is `unguarded`, would put back.
+    """
 
     name: str
     address: str
@@ -51,10 +58,13 @@ class FakeHost:
     units: dict[str, FakeUnit]
     rabbitmq: dict[str, Any] | None = None
     lock: str | None = None
+    hold: Json | None = None
     journals: dict[str, MemoryJournal] = field(default_factory=dict)
     ctimes: dict[str, float] = field(default_factory=dict)
     owners: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
+    pending: Pending | None = None
+    unguarded: bool = False
     users: set[str] = field(default_factory=set)
 
 
@@ -62,9 +72,17 @@ class MemoryJournal(Journal):
     """The agent's journal of one run, without a disk."""
 
     def __init__(self, run: str) -> None:
-        self.run = run
-        self._entries: list[Json] = []
+        self.run, self.tell = run, lambda _event: None
+        self._begun: Json = {"run": run, "who": "", "when": "", "record": None}
+        self._written: list[Json] = []
         self._kept: dict[str, bytes] = {}
+
+    def exists(self) -> bool:
+        return bool(self._begun["when"] or self._written)
+
+    def begin(self, who: str, when: str, record: Json | None = None) -> None:
+        if record is not None or not self._begun["when"]:
+            self._begun = {"run": self.run, "who": who, "when": when, "record": record}
 
     def keep(self, content: bytes) -> str:
         sha256 = hashlib.sha256(content).hexdigest()
@@ -72,14 +90,34 @@ class MemoryJournal(Journal):
         return sha256
 
     def blob(self, sha256: str) -> bytes:
+        if sha256 not in self._kept:
+            raise RefusedError(f"blobs/{sha256} cannot be read: No such file or directory")
         return self._kept[sha256]
 
-    def append(self, line: Json) -> None:
+    def write(self, line: Json) -> None:
         # As it travels, and as a disk would give it back.
-        self._entries.append(json.loads(json.dumps(line)))
+        self._written.append(json.loads(json.dumps(line)))
+
+    def replace(self, lines: list[Json]) -> None:
+        self._written = list(lines)
 
     def entries(self) -> list[Json]:
-        return list(self._entries)
+        try:
+            journal_lines.check(self._written)
+        except journal_lines.DamagedLineError as error:
+            raise RefusedError(f"journal.jsonl is damaged: {error}") from error
+        return list(self._written)
+
+    def about(self) -> Json:
+        return dict(self._begun)
+
+    def check_blobs(self) -> None:
+        for entry in self._written:
+            if entry["before"].get("sha256"):
+                self.blob(entry["before"]["sha256"])
+
+    def drop_damaged_blobs(self) -> None:
+        """Memory damages nothing."""
 
 
 class Hardware(Protocol):
@@ -109,15 +147,22 @@ def put_agents_in_memory(world: Hardware, monkeypatch: pytest.MonkeyPatch) -> No
         "package.remove": lambda args: _remove(world.host, args["names"]),
         "sasl.users": lambda args: world.host.users.update(f"{user}@{args['realm']}" for user in args["users_b64"]),
         "rabbitmq.purge": lambda args: world.purge(args["vhost"], args["queues"]),
-        **dict.fromkeys(("router.await", "rabbitmq.await", "rabbitmq.import", "rabbitmq.join"), lambda _args: None),
+        **dict.fromkeys(
+            ("router.await", "rabbitmq.await", "rabbitmq.import", "rabbitmq.join", "rabbitmq.remove"),
+            lambda _args: None,
+        ),
     }
     simple = {kind: _simple(act) for kind, act in acts.items()}
     monkeypatch.setattr(steps, "ThreadPoolExecutor", OneByOne)
     monkeypatch.setattr(unit_kinds, "units", Systemd(world))
+    monkeypatch.setattr(commit_kinds, "pending", PendingFile(world))
+    monkeypatch.setattr(commit_kinds, "guard_unit", Guard(world))
     monkeypatch.setattr(cells, "probe", lambda *words: _database(world, words[2]))
     monkeypatch.setattr(steps, "images", files)
-    monkeypatch.setattr(kinds, "_KINDS", {**simple, **files.kinds, **unit_kinds.KINDS, **cells.KINDS})
-    monkeypatch.setattr(kinds, "UNDO", {**unit_kinds.UNDO, **cells.UNDO, **files.undo})
+    monkeypatch.setattr(
+        kinds, "_KINDS", {**simple, **files.kinds, **unit_kinds.KINDS, **cells.KINDS, **commit_kinds.KINDS}
+    )
+    monkeypatch.setattr(kinds, "UNDO", {**unit_kinds.UNDO, **cells.UNDO, **commit_kinds.UNDO, **files.undo})
     monkeypatch.setattr(kinds, "CHECKS", {**cells.CHECKS, **dict.fromkeys(files.kinds, files.check)})
 
 
@@ -155,7 +200,8 @@ class Files:
         return Image(path, exists=content is not None, content=content or b"")
 
     def check(self, deed: Deed) -> None:
-        if self.read(deed.target).sha256 not in {*deed.left, deed.before["sha256"]}:
+        found = {deed.merged.sha256} if deed.merged else {*deed.left, deed.before["sha256"]}
+        if not deed.superseded and self.read(deed.target).sha256 not in found:
             raise StaleError(f"{deed.target} was changed after the run", step=deed.step)
 
     def _write(self, step: Step) -> Prepared:
@@ -177,15 +223,19 @@ class Files:
             return StepOutcome(changed=image.sha256 != after, after={"sha256": after})
 
         before = {"sha256": image.sha256, "owner": host.owners.get(path, KEPT)}
-        return Prepared(path, act, before, {"sha256": after}, image.content if image.exists else None)
+        return Prepared(path, act, before, {"sha256": after}, image.content if image.exists else None, content)
 
     def _restore(self, deed: Deed, journal: Journal, force: bool) -> StepOutcome:  # noqa: FBT001 - the form of every Undo
-        if not force:
+        if not force or deed.merged:
             self.check(deed)
-        sha256 = deed.before["sha256"]
+        if deed.superseded:
+            return StepOutcome(changed=False)
+        sha256, owner = deed.before["sha256"], tuple(deed.before["owner"])
         content = None if sha256 is None else journal.blob(sha256)
-        self._set(self._world.host, deed.target, content, tuple(deed.before["owner"]))
-        return StepOutcome(changed=True, after={"sha256": sha256})
+        if deed.merged:
+            content, owner = deed.merged.content, self._world.host.owners.get(deed.target, owner)
+        self._set(self._world.host, deed.target, content, owner)
+        return StepOutcome(changed=True, after={"sha256": self.read(deed.target).sha256})
 
     def _set(self, host: FakeHost, path: str, content: bytes | None, owner: tuple[int, str, str]) -> None:
         host.owners[path] = owner
@@ -215,6 +265,44 @@ class Systemd:
 
     def was_killed(self, unit: str) -> bool:
         return self._world.killed(self._world.host.name, _short(unit))
+
+
+class PendingFile:
+    """In the place of `pending` below the real step kinds of commits."""
+
+    def __init__(self, world: Hardware) -> None:
+        self._world = world
+
+    def read(self, _state: Path) -> Pending | None:
+        return self._world.host.pending
+
+    def save(self, _state: Path, pending: Pending) -> None:
+        self._world.host.pending = pending if pending.scopes else None
+
+    @staticmethod
+    def uptime() -> float:
+        return 0.0
+
+
+class Guard:
+    """In the place of `guard_unit` below the real step kinds of commits; it never strikes."""
+
+    LOG_NAME = guard_unit.LOG_NAME
+
+    def __init__(self, world: Hardware) -> None:
+        self._world = world
+
+    def install(self, _state: Path, services: Iterable[str]) -> None:
+        known = {one.removesuffix(".service") for one in services}
+        assert known <= {*self._world.host.units}, "a guard is ordered before services that there are"
+
+    def arm(self, _state: Path, seconds: float) -> None:
+        assert seconds > 0
+        if self._world.host.unguarded:
+            raise StepError("the timer that puts this host back cannot be started")
+
+    def disarm(self) -> None:
+        """It never strikes."""
 
 
 def failed_to_start(unit: str) -> StepError:

@@ -150,9 +150,9 @@ def test_a_broker_that_is_down_is_refused_also_when_it_is_waived(standard: Cloud
 def test_a_plan_leaves_a_waived_host_out_and_names_one_that_is_not(standard: Cloud) -> None:
     down(standard, "ctl2")
     with pytest.raises(HostsFailed, match="ctl2: connection refused"):
-        read_plan(standard.deployment, standard.told)
+        read_plan(standard.deployment, standard.store, standard.told)
     waiving(standard, "ctl2")
-    plan: Plan = read_plan(standard.deployment, standard.told)
+    plan: Plan = read_plan(standard.deployment, standard.store, standard.told)
     assert {host for project in plan.projects for host in project.edits} == {"ctl1"}
 
 
@@ -180,7 +180,8 @@ def test_a_host_that_another_run_holds_is_told_at_once_whatever_is_down(standard
     standard.world.hosts["ctl2"].lock = "somebody-else's"
     with pytest.raises(HostsFailed) as failed_hosts:
         standard.migrate()
-    assert isinstance(failed_hosts.value.errors["ctl2"], Locked)
+    assert {name: type(error) for name, error in failed_hosts.value.errors.items()} == {"ctl2": Locked}
+    assert failed_hosts.value.exit_code == 5
     assert {task for task, _ in standard.wire.calls} == {"lock_host"}
 
 

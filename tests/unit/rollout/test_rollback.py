@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from nornir.core.task import AggregatedResult
 
 from deployer.errors import (
     ConfigurationError,
@@ -11,16 +12,18 @@ from deployer.errors import (
     DrainTimeout,
     HostError,
     HostsFailed,
+    Interrupted,
     LeftoverMessages,
     NothingToRollBack,
     StalePlan,
 )
+from deployer.nornir_plugins.runner import RunInterrupted
 from tests.unit.plan.cloud import FOREIGN, NOVA, RTR1, RTR2
 from tests.unit.rollout.conftest import API_DATABASE, CELL1, EVERYTHING, ON_ROUTERS, Cloud
-from tests.unit.rollout.fake_host import FakeUnit
+from tests.unit.rollout.fake_host import FakeUnit, MemoryJournal
 
 BOTH = ("ctl1", "ctl2")
-ASKING = {"lock_host", "read_history", "read_facts", "read_queues", "read_router", "probe_bus"}
+ASKING = {"lock_host", "read_history", "read_blobs", "read_facts", "read_queues", "read_router", "probe_bus"}
 """Tasks that change nothing on a host."""
 GONE = ConnectionLost("ctl2", "gone")
 
@@ -77,7 +80,7 @@ def test_one_host_that_cannot_go_back_does_not_keep_others_and_later_projects_fr
     with pytest.raises(HostsFailed, match="disk full"):
         migrated.rollback()
     assert migrated.moved() == {"glance@ctl2", "nova@ctl2"}
-    assert migrated.run.state == "split"
+    assert migrated.run.state == "rolling back"
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["none", "not all"])
@@ -101,7 +104,7 @@ def test_a_host_that_lost_its_session_over_one_project_still_gets_the_next_one_b
     assert migrated.moved() == {"nova@ctl2"}
 
 
-def test_a_split_run_can_be_rolled_back_again(migrated: Cloud) -> None:
+def test_a_rollback_that_failed_can_be_run_again(migrated: Cloud) -> None:
     migrated.wire.fail("ctl2", "undo_steps", GONE, range(1, 2))
     with pytest.raises(HostsFailed, match="gone"):
         migrated.rollback()
@@ -111,9 +114,10 @@ def test_a_split_run_can_be_rolled_back_again(migrated: Cloud) -> None:
 
 def test_a_second_try_does_not_stop_what_runs_on_its_old_files_already(migrated: Cloud) -> None:
     # ctl1's undo of nova: cells, files, then its server, which the run and this rollback stopped, then its caller.
-    migrated.wire.fail("ctl1", "undo_steps", KeyboardInterrupt(), range(5, 6))
-    with pytest.raises(KeyboardInterrupt):
+    migrated.wire.fail("ctl1", "undo_steps", KeyboardInterrupt(), range(5, 1000))
+    with pytest.raises(Interrupted):
         migrated.rollback()
+    migrated.wire.mend()
     migrated.world.acts.clear()
     assert migrated.rollback().whole
     assert [act for act in migrated.world.acts if act[1].startswith("nova")] == [
@@ -122,18 +126,42 @@ def test_a_second_try_does_not_stop_what_runs_on_its_old_files_already(migrated:
     ]
 
 
-def test_ctrl_c_during_a_rollback_leaves_the_run_split(migrated: Cloud) -> None:
-    migrated.wire.fail("ctl2", "undo_steps", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+def test_ctrl_c_half_way_puts_the_project_in_hand_back_first_and_says_where_it_stands(migrated: Cloud) -> None:
+    migrated.wire.fail("ctl2", "undo_steps", KeyboardInterrupt(), range(2, 3))
+    with pytest.raises(Interrupted, match="back: nova; not yet: glance"):
         migrated.rollback()
-    assert migrated.run.state == "split"
+    assert (migrated.splits(), migrated.moved()) == ([], {"glance@ctl1", "glance@ctl2"})
+    assert migrated.rollback().projects == ["glance"]
 
 
-def test_a_controller_that_dies_during_a_rollback_leaves_the_run_split(migrated: Cloud) -> None:
+def test_ctrl_c_while_a_project_drains_lets_it_run_on_where_it_was(hybrid: Cloud) -> None:
+    hybrid.wire.fail("rtr1", "read_router", KeyboardInterrupt(), range(1, 2))
+    with pytest.raises(Interrupted, match="back: none; not yet: nova, glance"):
+        hybrid.rollback()
+    assert (hybrid.splits(), hybrid.moved()) == ([], EVERYTHING)
+
+
+def test_who_asks_twice_to_stop_is_obeyed_at_once(migrated: Cloud) -> None:
+    twice = RunInterrupted(AggregatedResult("undo_steps"), ["ctl2"], [], twice=True)
+    migrated.wire.fail("ctl2", "undo_steps", twice, range(2, 3))
+    with pytest.raises(Interrupted, match="back: none"):
+        migrated.rollback()
+    assert (migrated.run.state, migrated.splits() != []) == ("rolling back", True)
+    assert migrated.rollback().whole
+
+
+def test_ctrl_c_during_a_rollback_leaves_the_run_rolling_back(migrated: Cloud) -> None:
+    migrated.wire.fail("ctl2", "undo_steps", KeyboardInterrupt())
+    with pytest.raises(Interrupted):
+        migrated.rollback()
+    assert migrated.run.state == "rolling back"
+
+
+def test_a_controller_that_dies_during_a_rollback_leaves_the_run_rolling_back(migrated: Cloud) -> None:
     states: list[str] = []
     migrated.wire.meanwhile("ctl1", "undo_steps", lambda: states.append(migrated.run.state))
     migrated.rollback()
-    assert states == ["split"]
+    assert states == ["rolling back"]
 
 
 def test_what_a_rollback_tells_of_a_host_is_its_first_error(migrated: Cloud) -> None:
@@ -182,7 +210,7 @@ def test_a_rollback_is_refused_before_anything_when_the_inventory_lost(
     other_inventory(*left)
     with pytest.raises(ConfigurationError, match=f"{named}: was changed by the run"):
         migrated.rollback()
-    assert migrated.wire.calls == []
+    assert {task for task, _ in migrated.wire.calls} == {"lock_host", "read_history"}
     assert migrated.run.state == "done"
 
 
@@ -302,7 +330,7 @@ def test_a_deadline_does_not_hide_that_an_earlier_project_is_split(hybrid: Cloud
     hybrid.world.lingering["ctl1", "glance-api"] = 1000
     with pytest.raises(HostsFailed, match="disk full"):
         hybrid.rollback()
-    assert hybrid.run.state == "split"
+    assert hybrid.run.state == "rolling back"
     assert any("glance: its bus is not idle" in line for line in hybrid.told.lines)
 
 
@@ -398,3 +426,37 @@ def test_routers_that_left_the_inventorys_group_are_removed_too(hybrid: Cloud) -
     hybrid.deploy()
     assert hybrid.rollback(remove_backends=True).whole
     assert ["qdrouterd" in hybrid.world.hosts[name].units for name in ("rtr1", "rtr2")] == [False, False]
+
+
+# Brokers.
+
+
+def made_on_msg1(cloud: Cloud) -> None:
+    """Let the run's journal on msg1 say that it made nova's vhost and user."""
+    journal = cloud.world.hosts["msg1"].journals.setdefault(cloud.run.run, MemoryJournal(cloud.run.run))
+    made = {"vhosts": ["nova"], "users": ["nova"], "permissions": [["nova", "nova"]], "policies": []}
+    words = {"step": "0001", "scope": "backend:rabbitmq", "kind": "rabbitmq.import", "target": "rabbitmq"}
+    for status in ("doing", "done"):
+        journal.append({**words, "status": status, "before": {}, "after": {"made": made}})
+
+
+def removed_from_msg1(cloud: Cloud) -> list[str]:
+    journal = cloud.world.hosts["msg1"].journals.get(f"{cloud.run.run}-undo")
+    entries = journal.entries() if journal else []
+    return [one["kind"] for one in entries if one["status"] == "done"]
+
+
+def test_what_the_run_made_on_a_broker_goes_on_request_only(migrated: Cloud) -> None:
+    made_on_msg1(migrated)
+    assert migrated.rollback().whole
+    assert removed_from_msg1(migrated) == []
+    done = migrated.rollback(migrated.run.run, remove_backends=True)
+    assert removed_from_msg1(migrated) == ["rabbitmq.remove"]
+    assert "rabbitmq: the brokers stay: on msg1 the run did not install any" in done.told
+
+
+def test_a_broker_of_which_a_project_of_any_run_stands_keeps_all(migrated: Cloud) -> None:
+    made_on_msg1(migrated)
+    done = migrated.rollback("", "glance", remove_backends=True)
+    assert removed_from_msg1(migrated) == []
+    assert f"what was made on brokers stays: projects of run {migrated.run.run} may need it" in done.told

@@ -140,4 +140,4 @@ def test_a_second_file_of_a_project_that_left_its_host_is_named_before_anything(
     other_inventory(("glance", CONTROLLERS), ("nova", ("ctl1",)))
     with pytest.raises(ConfigurationError, match=f"ctl2: {BUS}: was changed by the run"):
         split.rollback()
-    assert split.wire.calls == []
+    assert {task for task, _ in split.wire.calls} == {"lock_host", "read_history"}

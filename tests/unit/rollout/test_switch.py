@@ -138,6 +138,14 @@ def test_a_server_that_cannot_be_started_takes_its_project_back(standard: Cloud)
     assert (standard.splits(), standard.buses("nova")) == ([], {RABBIT})
 
 
+@pytest.mark.parametrize("unit", ["nova-conductor", "nova-api"])
+def test_a_service_that_dies_and_is_started_again_by_systemd_takes_its_project_back(standard: Cloud, unit: str) -> None:
+    standard.world.hosts["ctl2"].units[unit].restarts = 2
+    with pytest.raises(GateFailed, match=f"{unit}.*died after its start, 2 times until now"):
+        standard.migrate()
+    assert (standard.splits(), standard.buses("nova")) == ([], {RABBIT})
+
+
 def test_a_host_that_is_gone_for_good_does_not_keep_the_others_from_going_back(standard: Cloud) -> None:
     def gone() -> None:
         for task in ("apply_steps", "undo_steps", "read_facts", "read_history", "lock_host", "probe_bus"):
@@ -158,7 +166,7 @@ def test_a_host_that_is_gone_for_good_does_not_keep_the_others_from_going_back(s
 def test_servers_stop_only_once_the_queues_were_found_empty(standard: Cloud) -> None:
     standard.world.queues["nova"] = {"conductor": 3, "conductor.ctl1": 1}
     looks: list[dict[str, int]] = []
-    standard.wire.meanwhile("ctl1", "apply_steps", lambda: looks.append(dict(standard.world.queues["nova"])), at=5)
+    standard.wire.meanwhile("ctl1", "apply_steps", lambda: looks.append(dict(standard.world.queues["nova"])), at=8)
     standard.migrate()
     assert looks == [{**looks[0], "conductor": 0, "conductor.ctl1": 0}]
     assert standard.splits() == []
@@ -377,6 +385,15 @@ def test_routers_are_removed_on_request_once_every_project_has_left_them(hybrid:
     assert last < hybrid.world.acts.index(("stop", "qdrouterd", "rtr1"))
 
 
+def test_a_run_that_only_removes_routers_ends_and_leaves_the_one_before_to_roll_back(hybrid: Cloud) -> None:
+    hybrid.deploy()
+    before = hybrid.migrate().run
+    assert before is not None
+    hybrid.migrate(remove_backends=True)
+    assert (hybrid.run.run > before.run, hybrid.run.state, hybrid.run.projects) == (True, "done", [])
+    assert hybrid.rollback().run.run == before.run
+
+
 def test_no_router_is_removed_while_a_service_is_attached_to_one(hybrid: Cloud) -> None:
     hybrid.deploy()
     hybrid.migrate()
@@ -385,3 +402,4 @@ def test_no_router_is_removed_while_a_service_is_attached_to_one(hybrid: Cloud) 
     with pytest.raises(HostsFailed, match="in use by cinder-scheduler on ctl2"):
         hybrid.migrate(remove_backends=True)
     assert ["qdrouterd" in hybrid.world.hosts[name].units for name in ("rtr1", "rtr2")] == [True, True]
+    assert hybrid.run.state == "failed"
