@@ -10,10 +10,15 @@ from types import FrameType
 import click
 
 from deployer import __version__
+from deployer.cli.history import history
 from deployer.cli.migrate import migrate
 from deployer.cli.plan import plan
 from deployer.cli.preflight import preflight
+from deployer.cli.reconcile import reconcile
+from deployer.cli.release import release
 from deployer.cli.rollback import rollback
+from deployer.cli.schedule import schedule
+from deployer.cli.show import show
 from deployer.cli.show_transports import show_transports
 from deployer.cli.status import status
 from deployer.cli.verify import verify
@@ -23,11 +28,12 @@ EPILOG = """\b
 Exit codes:
   0    done, or nothing to do
   1    wrong usage or configuration; nothing was touched
-  2    plan: changes are pending
+  2    plan, rollback --dry-run: changes are pending; reconcile --check: drift
   3    some hosts failed, or something does not answer
   4    a host is unreachable
   5    another run holds a host
   6    a host changed since it was read; nothing was done there
+  7    reconcile: held since a rollback; nothing was changed
   130  interrupted
 
 \b
@@ -44,7 +50,20 @@ def cli() -> None:
     """
 
 
-for command in (preflight, plan, migrate, verify, status, show_transports, rollback):
+for command in (
+    preflight,
+    plan,
+    migrate,
+    verify,
+    status,
+    show_transports,
+    history,
+    show,
+    rollback,
+    release,
+    reconcile,
+    schedule,
+):
     cli.add_command(command)
 
 

@@ -14,7 +14,7 @@ import click
 from deployer.errors import HybridmsgError
 
 if TYPE_CHECKING:
-    from deployer.journal.runs import RunStore
+    from deployer.journal.store import RunStore
     from deployer.model.deployment import Deployment
     from deployer.nornir_plugins.processor import Progress
 
@@ -45,7 +45,7 @@ class Settings:
 
     def store(self) -> RunStore:
         """Return the record of runs."""
-        from deployer.journal.runs import RunStore, default_state_dir
+        from deployer.journal.store import RunStore, default_state_dir
 
         return RunStore(self.state_dir or default_state_dir())
 
@@ -89,6 +89,10 @@ def verb(function: Callable[..., int]) -> Callable[..., int]:
                 from deployer.report.documents import error_document
 
                 settings.emit(error_document(error))
+            elif error.hosts:
+                from deployer.report.endings import show_endings
+
+                show_endings(error.hosts)
             raise
 
     return wrapped
@@ -105,6 +109,13 @@ def waiving(function: Callable[..., int]) -> Callable[..., int]:
     )(function)
 
 
+def asking(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command whether to do without the hosts: `local`."""
+    return click.option("--local", is_flag=True, help="Do not ask the hosts: only what is recorded on this machine.")(
+        function
+    )
+
+
 def leaving_a_bus(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command what whoever goes back to RabbitMQ decides: `purge_leftovers` and `remove_backends`."""
     purge = click.option(
@@ -113,6 +124,9 @@ def leaving_a_bus(function: Callable[..., int]) -> Callable[..., int]:
         help="Going back to RabbitMQ: delete messages that old RPC queues hold. Without it: list them and do nothing.",
     )
     remove = click.option(
-        "--remove-backends", is_flag=True, help="Remove the routers afterwards. Refused while a service is attached."
+        "--remove-backends",
+        is_flag=True,
+        help="Remove the routers afterwards; refused while a service is attached. In a rollback also what the run made "
+        "on brokers, never what was there before or somebody is connected to.",
     )
     return purge(remove(function))

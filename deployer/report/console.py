@@ -14,7 +14,7 @@ from deployer.plan.checks import Check
 from deployer.plan.planner import Plan
 from deployer.plan.steps import Wave
 from deployer.plan.warnings import left_alone
-from deployer.rollout.outcome import Pause, Rollback, Status
+from deployer.rollout.outcome import Pause, Status
 
 _DIFF_STYLES = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
@@ -27,11 +27,14 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=160, soft_wrap=True)
 
 
-def show_plan(plan: Plan, *, diff: bool) -> None:
-    """Print the waves in order and, with `diff`, each file's diff, equal diffs of several hosts once."""
+def show_plan(plan: Plan, *, diff: bool, stale: Sequence[str] = ()) -> None:
+    """Print the waves in order and, with `diff`, each file's diff, equal diffs of several hosts once.
+
+    `stale` has a line for each thing that keeps a project of a saved plan out of this one.
+    """
     out = console()
-    _show_routers(plan.routers.versions)
-    _show_told(plan)
+    show_routers(plan.routers.versions)
+    _show_told(plan, stale)
     if not plan.changed:
         out.print("Nothing to do: every host is as the inventory says.")
         return
@@ -47,17 +50,27 @@ def show_plan(plan: Plan, *, diff: bool) -> None:
         out.print(f"routers: {change}", markup=False)
     for line in (line for project in plan.projects for line in project.lines):
         out.print(line, markup=False)
+    for line in plan.restarts:
+        out.print(line, markup=False)
     for text, hosts in _diffs(plan) if diff else ():
-        out.print()
-        out.print(f"[bold]{', '.join(hosts)}[/bold]")
-        for line in text.splitlines():
-            out.print(Text(line, style=_style(line)))
+        show_diff(text, hosts)
     servers = sum(len(project.servers) for project in plan.projects)
     out.print(f"\n{servers} RPC servers must answer on the bus afterwards.")
 
 
-def _show_told(plan: Plan) -> None:
+def show_diff(text: str, hosts: Iterable[str]) -> None:
+    """Print the diff of a file of some hosts."""
+    out = console()
+    out.print()
+    out.print(f"[bold]{', '.join(hosts)}[/bold]")
+    for line in text.splitlines():
+        out.print(Text(line, style=_style(line)))
+
+
+def _show_told(plan: Plan, stale: Sequence[str]) -> None:
     """Print what a plan does not change and what it warns of, also where there is nothing to do."""
+    for line in stale:
+        console().print(Text(line, style="yellow"))
     told = [f"left alone: {line}" for line in left_alone(plan.deployment)]
     for line in (*told, *(f"warning: {line}" for line in plan.warnings)):
         console().print(line, markup=False)
@@ -83,25 +96,8 @@ def show_pauses(pauses: Sequence[Pause]) -> None:
         console().print(str(pause), markup=False)
 
 
-def show_rollback(done: Rollback) -> None:
-    """Print what is as before, and every difference."""
-    table = Table(title=f"Rolled back run {done.run.run}", title_justify="left")
-    for column in ("host", "file or unit", "as before", "detail"):
-        table.add_column(column)
-    for one in done.restored:
-        _row(table, one.host, one.what, _yes_or_no(holds=one.same), one.detail)
-    out = console()
-    out.print(table)
-    if done.checks:
-        show_checks(done.checks, "Servers that answered before the run")
-    same = sum(one.same for one in done.restored)
-    out.print(f"{same} of {len(done.restored)} files and units are as before the run. Brokers and routers stay.")
-    if done.killed:
-        out.print(f"Had to be killed, with what they were executing: {', '.join(done.killed)}", markup=False)
-    _show_routers(done.routers)
-
-
-def _show_routers(versions: Mapping[str, str]) -> None:
+def show_routers(versions: Mapping[str, str]) -> None:
+    """Print what each router says it is."""
     for host, version in versions.items():
         console().print(f"{host}: its router is {version}", markup=False)
 
@@ -118,7 +114,7 @@ def show_status(found: Status) -> None:
         _row(table, host.name, host.address, ", ".join(host.groups), reachable, running)
     out = console()
     out.print(table)
-    _show_routers(found.routers)
+    show_routers(found.routers)
     out.print(_pending(found), markup=False)
     last = found.last
     if last is None:

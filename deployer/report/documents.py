@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import count
 from typing import Any
 
 from deployer.errors import ConfigurationError, HostsFailed, HybridmsgError, PreflightFailed
 from deployer.plan.checks import Check
 from deployer.plan.planner import Plan
 from deployer.plan.warnings import left_alone
-from deployer.rollout.outcome import Migration, Rollback, Status
+from deployer.rollout.outcome import Migration, Status
 
 SCHEMA = 1
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """Return the plan: its waves in order, the masked diff of each file, and the servers that must answer after it."""
+def plan_document(plan: Plan, stale: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """Return the plan: its waves in order, the masked diff of each file, and the servers that must answer after it.
+
+    `stale` says why, by project, what a saved plan held is left alone.
+    """
     return {
         "schema": SCHEMA,
         "changed": plan.changed,
@@ -28,9 +32,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             }
             for wave in plan.waves()
         ],
+        "steps": _steps(plan),
+        "stale": {project: list(reasons) for project, reasons in (stale or {}).items()},
         "definitions": list(plan.brokers.definitions),
         "routers": {"changes": list(plan.routers.changes), "versions": dict(plan.routers.versions)},
         "cells": [line for project in plan.projects for line in project.lines],
+        "restarts": list(plan.restarts),
         "warnings": list(plan.warnings),
         "left_alone": list(left_alone(plan.deployment)),
         "files": [
@@ -49,7 +56,8 @@ def migration_document(done: Migration) -> dict[str, Any]:
         "schema": SCHEMA,
         "changed": done.run is not None,
         "run": done.run.run if done.run else None,
-        "plan": plan_document(done.plan),
+        "hosts": dict(done.hosts),
+        "plan": plan_document(done.plan, done.stale),
         "pauses": [asdict(pause) for pause in done.pauses],
         "checks": [check.record() for check in done.checks],
     }
@@ -58,19 +66,6 @@ def migration_document(done: Migration) -> dict[str, Any]:
 def checks_document(checks: Sequence[Check]) -> dict[str, Any]:
     """Return a verification."""
     return {"schema": SCHEMA, "ok": all(check.ok for check in checks), "checks": [check.record() for check in checks]}
-
-
-def rollback_document(done: Rollback) -> dict[str, Any]:
-    """Return what a rollback put back, file by file and unit by unit."""
-    return {
-        "schema": SCHEMA,
-        "run": done.run.run,
-        "whole": done.whole,
-        "restored": [one.__dict__ for one in done.restored],
-        "killed": done.killed,
-        "routers": done.routers,
-        "checks": [check.record() for check in done.checks],
-    }
 
 
 def status_document(found: Status) -> dict[str, Any]:
@@ -90,7 +85,10 @@ def status_document(found: Status) -> dict[str, Any]:
 
 
 def error_document(error: HybridmsgError) -> dict[str, Any]:
-    """Return an error: its kind, its message and the exit code; each mistake or host apart where there are several."""
+    """Return an error: its kind, its message and the exit code; each mistake or host apart where there are several.
+
+    `hosts` is how each host ended, empty where none was to be touched.
+    """
     parts: list[str] = []
     if isinstance(error, ConfigurationError):
         parts = [str(mistake) for mistake in error.mistakes]
@@ -99,4 +97,15 @@ def error_document(error: HybridmsgError) -> dict[str, Any]:
     if isinstance(error, PreflightFailed):
         parts = [str(one) for one in error.findings]
     found = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code, "parts": parts}
-    return {"schema": SCHEMA, "error": found}
+    return {"schema": SCHEMA, "error": found, "hosts": dict(error.hosts)}
+
+
+def _steps(plan: Plan) -> list[dict[str, str]]:
+    """Return every step in its order, with the id that it has when nothing else comes between."""
+    numbers = count(1)
+    return [
+        {"id": step.id, "host": host, "scope": step.scope, "kind": step.kind, "reason": step.reason}
+        for wave in plan.waves()
+        for host, own in wave.steps(numbers).items()
+        for step in own
+    ]

@@ -21,14 +21,14 @@ from deployer.errors import (
     Silence,
     Unreachable,
 )
-from deployer.journal.runs import Run
+from deployer.journal.run import Run
 from deployer.model.secrets import Secret
 from deployer.plan.cells import CellMapping
 from deployer.plan.checks import Check
 from deployer.plan.observed import HostFacts
 from deployer.plan.planner import Plan, make_plan
 from deployer.plan.steps import Step
-from deployer.report import console, documents
+from deployer.report import console, documents, rollback
 from deployer.rollout.outcome import Migration, Pause, Restored, Rollback, Status
 from tests.unit.plan import cloud, mesh
 from tests.unit.plan.cloud import CTL1, CTL2, FOREIGN, NOVA, RTR1, RTR2
@@ -94,15 +94,26 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_says_what_happens_where_and_who_must_answer_then() -> None:
     found = through_json(documents.plan_document(PLAN))
     assert found["changed"]
-    assert [wave["scope"] for wave in found["waves"]] == ["backend:rabbitmq"] * 2 + ["project:nova"] * 3
+    assert [wave["scope"] for wave in found["waves"]] == ["backend:rabbitmq"] * 2 + ["project:nova"] * 5
     assert [wave["title"] for wave in found["waves"][2:]] == [
+        "nova: begin",
         "nova: stop servers",
         "nova: write configuration",
         "nova: start servers",
+        "nova: confirm",
     ]
-    assert found["waves"][3]["hosts"] == {"ctl1": [f"write {NOVA}"], "ctl2": [f"write {NOVA}"]}
+    assert found["waves"][4]["hosts"] == {"ctl1": [f"write {NOVA}"], "ctl2": [f"write {NOVA}"]}
     assert [(one["host"], one["path"]) for one in found["files"]] == [("ctl1", NOVA), ("ctl2", NOVA)]
     assert [one["server"] for one in found["expected"]] == ["ctl1", "ctl2"]
+
+
+def test_a_plan_numbers_its_steps_as_they_are_carried_out() -> None:
+    found = through_json(documents.plan_document(done()))
+    assert found["steps"] == []
+    steps = through_json(documents.plan_document(PLAN))["steps"]
+    assert [step["id"] for step in steps] == [f"{number:04d}" for number in range(1, len(steps) + 1)]
+    writes = [step for step in steps if step["kind"] == "file.write" and step["scope"] == "project:nova"]
+    assert [(step["host"], step["reason"]) for step in writes] == [(host, f"write {NOVA}") for host in ("ctl1", "ctl2")]
 
 
 def test_a_plan_for_routers_says_what_becomes_of_them_of_cells_and_of_interpreters() -> None:
@@ -146,7 +157,7 @@ def test_a_verification_is_ok_when_everything_holds(checks: list[Check], *, ok: 
 
 def test_a_rollback_lists_every_file_and_unit() -> None:
     restored = [Restored("ctl1", NOVA, same=True, detail="as before"), Restored("ctl1", "nova-api", False, "active")]
-    found = through_json(documents.rollback_document(Rollback(RUN, restored, [HOLDS])))
+    found = through_json(rollback.rollback_document(Rollback(RUN, restored, [HOLDS])))
     assert (found["run"], found["whole"]) == ("r1", False)
     assert found["restored"][1] == {"host": "ctl1", "what": "nova-api", "same": False, "detail": "active"}
 
@@ -198,7 +209,7 @@ def test_equal_work_on_several_hosts_is_shown_once(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert shown.count(f"write {NOVA}") == 1
     assert shown.count("--- /etc/nova/nova.conf") == 1
-    assert shown.count("ctl1, ctl2") == 4, "once for each of three waves, once for the diff"
+    assert shown.count("ctl1, ctl2") == 6, "once for each of five waves, once for the diff"
     assert "2 RPC servers must answer" in shown
 
 
@@ -250,7 +261,7 @@ def test_a_rollback_counts_what_is_as_before(capsys: pytest.CaptureFixture[str])
         Restored("ctl1", NOVA, same=True, detail="as before"),
         Restored("ctl1", "nova-api", same=False, detail="active was [/x]"),
     ]
-    console.show_rollback(Rollback(RUN, restored, [HOLDS]))
+    rollback.show_rollback(Rollback(RUN, restored, [HOLDS]))
     shown = capsys.readouterr().out
     assert "active was [/x]" in shown
     assert "1 of 2 files and units are as before the run" in shown
@@ -285,7 +296,7 @@ SHOWN: list[Callable[[], None]] = [
     lambda: console.show_plan(PLAN, diff=True),
     lambda: console.show_plan(HYBRID, diff=True),
     lambda: console.show_checks([HOLDS, SILENT], "Verification"),
-    lambda: console.show_rollback(Rollback(RUN, [Restored("ctl1", NOVA, same=False, detail="x")], [SILENT])),
+    lambda: rollback.show_rollback(Rollback(RUN, [Restored("ctl1", NOVA, same=False, detail="x")], [SILENT])),
     lambda: console.show_status(Status(SITE, facts(), {}, plan=PLAN, last=RUN)),
 ]
 
@@ -367,7 +378,7 @@ def test_the_wire_carries_what_the_repr_hides() -> None:
 def test_a_stand_in_for_a_router_is_told_in_every_report(capsys: pytest.CaptureFixture[str]) -> None:
     told = replace(HYBRID, routers=replace(HYBRID.routers, versions={"rtr1": "0.1 (stand-in)"}))
     console.show_plan(told, diff=False)
-    console.show_rollback(Rollback(RUN, routers={"rtr1": "0.1 (stand-in)"}))
+    rollback.show_rollback(Rollback(RUN, projects=["nova"], routers={"rtr1": "0.1 (stand-in)"}))
     assert capsys.readouterr().out.count("rtr1: its router is 0.1 (stand-in)") == 2
     assert through_json(documents.plan_document(told))["routers"]["versions"] == {"rtr1": "0.1 (stand-in)"}
 
