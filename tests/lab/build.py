@@ -50,6 +50,7 @@ def ensure(images: Iterable[str]) -> None:
 def _kit(missing: list[str]) -> Kit:
     kit = make_kit(_SCRATCH / "kit")
     debs.stage(kit.directory)
+    shutil.copytree(layers.RELAY, kit.directory / "relay", ignore=shutil.ignore_patterns("__pycache__"))
     if layers.PROTON in missing:
         debs.stage_proton(kit.directory)
     return kit

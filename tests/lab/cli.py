@@ -42,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--messaging", type=int, metavar="N", help="hosts msg1..msgN (default 3)")
     up.add_argument("--controllers", type=int, metavar="N", help="hosts ctl1..ctlN (default 2)")
     up.add_argument("--bare", type=int, metavar="N", help="hosts bare1..bareN (default 0)")
+    up.add_argument(
+        "--light", type=int, metavar="N", help="hosts light1..lightN, each with the services of relay (default 2)"
+    )
+    up.add_argument("--no-cloud", action="store_true", help="no controllers, database and telemetry")
     up.add_argument("--bare-only", action="store_true", help="nothing but the bare hosts")
     verbs.add_parser("down", help="remove the lab; the image cache stays").set_defaults(command=_down)
     status = verbs.add_parser("status", help="how each host is")
@@ -63,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(lab: Lab, options: argparse.Namespace) -> int:
-    given = {key: value for key in ("messaging", "controllers", "bare") if (value := getattr(options, key)) is not None}
+    numbers = ("messaging", "controllers", "bare", "light")
+    given = {key: value for key in numbers if (value := getattr(options, key)) is not None}
     if options.bare_only:
-        given = {"messaging": 0, "controllers": 0, "bare": given.get("bare", 1)}
-    sizes = check_sizes(Sizes(**given, cloud=not options.bare_only)) if given else None
+        given = {"messaging": 0, "controllers": 0, "light": 0, "bare": given.get("bare", 1)}
+    cloud = not (options.bare_only or options.no_cloud)
+    sizes = check_sizes(Sizes(**given, cloud=cloud, operator=not options.bare_only)) if given or not cloud else None
     lab.up(sizes)
     return 0
 

@@ -81,7 +81,7 @@ def hybridmsg(lab: Lab, verb: str, *words: str, inventory: str = INVENTORY, time
     """Run `hybridmsg VERB --json` on the operator host, which must succeed, and return its document."""
     code, document, err = hybridmsg_ends(lab, verb, *words, inventory=inventory, timeout=timeout)
     if code:
-        raise AssertionError(f"hybridmsg {verb} ended with {code}: {err}")
+        raise AssertionError(f"hybridmsg {verb} ended with {code}: {err}\n{json.dumps(document)[-3000:]}")
     return document
 
 

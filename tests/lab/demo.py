@@ -24,6 +24,7 @@ from tests.lab.cloud import (
 )
 
 ROUTERS = ("msg1", "msg2")
+HELD = 7
 TRY_NEXT = """
 The lab stays up. What to try next (each is a command on the lab's operator host):
   python3 -m tests.lab run ops1 -- hybridmsg status -i /etc/hybridmsg
@@ -76,6 +77,9 @@ class Demo:
             self.claim(
                 "every byte, mode and owner, and every unit's state, is as before the hybrid migration", holds=same
             )
+        with self.act("Reconcile again: what was rolled back stays so until `hybridmsg release`"):
+            self.claim("reconcile reports that it is held (exit 7)", holds=self.hybridmsg("reconcile") == HELD)
+            self.claim("and changed nothing", holds=fingerprints(self._lab) == standard)
 
     def _standard(self) -> None:
         lab = self._lab
@@ -108,6 +112,8 @@ class Demo:
             self.claim("the second migrate exits 0", holds=self.hybridmsg("migrate", "-q") == 0)
             same = fingerprints(self._lab, live=True) == migrated
             self.claim("every inode, ctime and main PID is the same", holds=same)
+        with self.act("Reconcile, as a timer would: brokers, routers, cells and answers too"):
+            self.claim("reconcile --deep finds all in line (exit 0)", holds=self.hybridmsg("reconcile", "--deep") == 0)
 
     def _show(self, argv: list[str]) -> None:
         print(f"ops1# {' '.join(argv)}\n{self._lab.run('ops1', argv).stdout}", end="", flush=True)

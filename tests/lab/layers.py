@@ -18,6 +18,8 @@ BASE_PACKAGES = (
 )
 REPOSITORY = "repository"
 PROTON = "proton"
+LIGHT = "light"
+RELAY = Path(__file__).resolve().parent / "load" / "relay"
 _FORMAT = "1"  # raise it when build.py changes what it makes of the same recipes
 
 
@@ -42,6 +44,7 @@ LAYERS = {
         Layer("mariadb", "mariadb.sh"),
         Layer("telemetry", "telemetry.sh", uses=("iniset.py",)),
         Layer("operator", "operator.sh"),
+        Layer(LIGHT, "light.sh"),
         Layer(PROTON, "proton.sh"),
         Layer(REPOSITORY, "repository.sh", PROTON, uses=("standin.sh",)),
         Layer("controller", "controller.sh", "openstack", uses=("iniset.py", "fake_placement.py"), secret=True),
@@ -54,6 +57,7 @@ IMAGES = {
     "controller": "controller",
     "database": "database",
     "telemetry": "telemetry",
+    "light": LIGHT,
     "packages": "packages",
 }
 
@@ -71,6 +75,8 @@ def key(name: str) -> str:
         parts.append(PASSWORD_FILE.read_text(encoding="ascii"))
     if name == PROTON:
         parts.append(debs.PROTON)
+    if name == LIGHT:
+        parts += [f"{file.name}\0{file.read_text(encoding='utf-8')}" for file in sorted(RELAY.glob("*.py"))]
     if name == REPOSITORY:
         parts.append(debs.fingerprint())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -46,7 +46,9 @@ class Sizes:
     messaging: int = 3
     controllers: int = 2
     bare: int = 0
-    cloud: bool = True  # operator, database and telemetry hosts too
+    light: int = 2
+    cloud: bool = True  # database, telemetry and controller hosts too
+    operator: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,23 @@ def default_hosts(sizes: Sizes) -> list[LabHost]:
     hosts = [LabHost(DATABASE, "10.77.0.31", "database")] if sizes.cloud else []
     hosts += [LabHost(f"msg{n}", f"10.77.0.{10 + n}", "bare") for n in range(1, sizes.messaging + 1)]
     hosts += [LabHost(f"bare{n}", f"10.77.0.{100 + n}", "bare") for n in range(1, sizes.bare + 1)]
+    hosts += [LabHost(f"light{n}", f"10.77.0.{60 + n}", "light") for n in range(1, sizes.light + 1)]
+    if sizes.operator:
+        hosts.append(LabHost(OPERATOR, "10.77.0.5", "operator"))
     if sizes.cloud:
-        hosts += [LabHost(OPERATOR, "10.77.0.5", "operator"), LabHost("tel1", "10.77.0.41", "telemetry")]
+        hosts.append(LabHost("tel1", "10.77.0.41", "telemetry"))
         hosts += [LabHost(f"ctl{n}", f"10.77.0.{20 + n}", "controller") for n in range(1, sizes.controllers + 1)]
     return hosts
 
 
 def check_sizes(sizes: Sizes) -> Sizes:
     """Return sizes that fit the address plan."""
-    limits = (("messaging", sizes.messaging, 10), ("controllers", sizes.controllers, 10), ("bare", sizes.bare, 100))
+    limits = (
+        ("messaging", sizes.messaging, 10),
+        ("controllers", sizes.controllers, 10),
+        ("bare", sizes.bare, 100),
+        ("light", sizes.light, 10),
+    )
     for option, value, most in limits:
         if not 0 <= value <= most:
             raise LabError(f"--{option} {value}: give 0 to {most}")

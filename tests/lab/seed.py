@@ -11,6 +11,17 @@ from tests.lab.layout import OPERATOR, LabHost, Layout
 from tests.lab.network import GATEWAY
 from tests.lab.recipes import iniset
 
+# On the second light host relay runs and is not enabled at boot: this starts it.
+_STARTS = """\
+[Unit]
+Description=Start what is not enabled at boot (lab)
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=systemctl start --no-block {units}
+[Install]
+WantedBy=multi-user.target
+"""
 _USERS = {"root": (0, "root"), "deploy": (1000, "home/deploy"), "asks": (1001, "home/asks")}
 # One controller answers oslo.messaging's ping and the others do not, so that a deployer meets both.
 _PINGING = "ctl1"
@@ -57,6 +68,8 @@ def seed(layout: Layout, host: LabHost, hosts: list[LabHost], root: Path) -> Non
         _put(root / "root/.ssh/known_hosts", known_hosts_file(layout, hosts))
     if host.image == "controller":
         _seed_controller(host, root)
+    if host.image == "light":
+        _seed_light(host, root)
 
 
 def _seed_controller(host: LabHost, root: Path) -> None:
@@ -69,6 +82,20 @@ def _seed_controller(host: LabHost, root: Path) -> None:
         iniset.edit(root / "etc" / project / file, options)
     for path, url in _NEUTRON_FILES.items() if host.name == _TWO_MINDED else ():
         iniset.edit(root / path, [("DEFAULT", "transport_url", url)])
+
+
+def _seed_light(host: LabHost, root: Path) -> None:
+    """Of two such hosts each has what the other lacks: a unit active and not enabled, one neither, one both."""
+    first = host.name == "light1"
+    started = ("relay-conductor", "relay-api") if first else ("relay-conductor",)
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    if first:
+        for unit in started:
+            (wants / f"{unit}.service").symlink_to(f"/lib/systemd/system/{unit}.service")
+    else:
+        _put(root / "etc/systemd/system/lab-services.service", _STARTS.format(units=" ".join(started)).encode())
+        (wants / "lab-services.service").symlink_to("../lab-services.service")
 
 
 def _put(file: Path, data: bytes, mode: int = 0o644, owner: int = 0) -> None:

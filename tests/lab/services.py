@@ -11,11 +11,13 @@ from tests.lab import repository
 from tests.lab.errors import LabError
 from tests.lab.layout import SERVICES, Layout
 from tests.lab.machine import Machine
+from tests.lab.shell import tail
 
 _UNITS = {
     "controller": SERVICES,
     "database": ("mariadb",),
     "telemetry": ("ceilometer-agent-notification",),
+    "light": ("relay-conductor",),
 }
 _PORTS = {"database": 3306}
 _POLL_SECONDS = 0.25
@@ -60,8 +62,7 @@ def wait_active(machines: Iterable[Machine], seconds: float = 180) -> None:
     waiting = [machine for machine in machines if machine.host.image in _UNITS]
     while waiting := [machine for machine in waiting if inactive(machine)]:
         if time.monotonic() > deadline:
-            lines = [f"{machine.host.name}: {', '.join(inactive(machine))}" for machine in waiting]
-            raise LabError(f"units not active after {seconds:.0f} s: {'; '.join(lines)}")
+            raise LabError(f"units not active after {seconds:.0f} s: {'; '.join(map(_told, waiting))}")
         time.sleep(_POLL_SECONDS)
 
 
@@ -75,6 +76,13 @@ def inactive(machine: Machine) -> list[str]:
     if len(states) != len(units):  # systemd does not take questions yet
         return [*units]
     return [f"{unit} ({state})" for unit, state in zip(units, states, strict=True) if state != "active"]
+
+
+def _told(machine: Machine) -> str:
+    # Where this fails the lab is gone before anybody can ask it: what the units said last goes into the error.
+    units = [f"--unit={unit}" for unit in _UNITS[machine.host.image]]
+    said = machine.call(["journalctl", *units, "--no-pager", "--lines=12", "--output=cat"], check=False, timeout=30)
+    return f"{machine.host.name}: {', '.join(inactive(machine))}\n{tail(said.stdout)}"
 
 
 def health(layout: Layout, machines: list[Machine]) -> list[Health]:
