@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help check lint types imports unit fuzz ssh lab test demo lab-up lab-down lab-status clean
+.PHONY: help check lint types imports unit fuzz ssh lab faults test demo lab-up lab-down lab-status clean
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ ssh: $(STAMP) ## Tests against a real local sshd.
 lab: $(STAMP) lab-up ## Tests on the lab's hosts.
 	@HYBRIDMSG_LAB=1 tests/run.sh lab
 
+faults: $(STAMP) lab-up ## Every fault of tests/faults on the lab's hosts, in under an hour; a table at the end. CASES=... as pytest -k.
+	@$(if $(CASES),HYBRIDMSG_LAB=1 $(PYTHON) -m pytest -v --timeout 900 -k '$(CASES)' tests/faults,tests/run.sh every-fault)
+
 test: $(STAMP) ## Everything this machine can run: check, SSH tests, lab tests.
 	@tests/run.sh
 
@@ -51,8 +54,9 @@ demo: $(STAMP) ## The main job, shown in the lab: migrate, prove, roll back. CLE
 lab-up: $(STAMP) ## Boot the lab, or heal it.
 	@$(PYTHON) -m tests.lab up
 
-lab-down: ## Tear the lab down: nothing of it stays.
+lab-down: ## Tear the lab down, and the small one of the faults: nothing of them stays.
 	@python3 -m tests.lab down
+	@python3 -m tests.lab --name faults down
 
 lab-status: ## Show the lab's hosts.
 	@python3 -m tests.lab status
